@@ -1,0 +1,123 @@
+//! What goes into an engine and what comes out: [`Batch`]es of records, [`Changes`] per epoch.
+
+use evenkeel_schemas::{Binding, Coordinates, Dataset, Partition};
+
+/// Records of one partition in offset order, payloads in one arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Where all of them lie.
+    pub partition: Partition,
+    rows: Vec<Row>,
+    arena: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    offset: u64,
+    timestamp_us: i64,
+    key_end: usize,
+    payload_end: usize,
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it lies.
+    pub at: Coordinates,
+    /// When it came into its log, µs since the Unix epoch.
+    pub timestamp_us: i64,
+    /// The record's key; empty if it has none.
+    pub key: &'a [u8],
+    /// The record's value; empty for a tombstone.
+    pub payload: &'a [u8],
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new(partition: Partition) -> Self {
+        Self { partition, rows: Vec::new(), arena: Vec::new() }
+    }
+
+    /// Appends a record; offsets must ascend.
+    pub fn push(&mut self, offset: u64, timestamp_us: i64, key: &[u8], payload: &[u8]) {
+        debug_assert!(self.rows.last().is_none_or(|row| row.offset < offset), "offsets ascend");
+        self.arena.extend_from_slice(key);
+        let key_end = self.arena.len();
+        self.arena.extend_from_slice(payload);
+        self.rows.push(Row { offset, timestamp_us, key_end, payload_end: self.arena.len() });
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of keys and payloads.
+    pub fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// The offset after the last record; `None` if there are no records.
+    pub fn next_offset(&self) -> Option<u64> {
+        self.rows.last().map(|row| row.offset + 1)
+    }
+
+    /// When the last record came into its log, µs; `None` if there are no records.
+    pub fn last_timestamp_us(&self) -> Option<i64> {
+        self.rows.last().map(|row| row.timestamp_us)
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut start = 0;
+        self.rows.iter().map(move |row| {
+            let key = &self.arena[start..row.key_end];
+            let payload = &self.arena[row.key_end..row.payload_end];
+            start = row.payload_end;
+            let Partition { topic, partition } = self.partition;
+            let at = Coordinates { topic, partition, offset: row.offset };
+            Record { at, timestamp_us: row.timestamp_us, key, payload }
+        })
+    }
+
+    /// Takes off the front the records below `offset`; `None` if there are none.
+    pub fn split_before(&mut self, offset: u64) -> Option<Self> {
+        let mut below = Self::new(self.partition);
+        let mut rest = Self::new(self.partition);
+        for record in self.iter() {
+            let side = if record.at.offset < offset { &mut below } else { &mut rest };
+            side.push(record.at.offset, record.timestamp_us, record.key, record.payload);
+        }
+        *self = rest;
+        (!below.is_empty()).then_some(below)
+    }
+}
+
+/// One encoded output.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Output {
+    /// What kind it is.
+    pub dataset: Dataset,
+    /// Its partition; only the audit dataset has more than partition 0, elsewhere the key decides.
+    pub partition: u32,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its bytes; empty in [`Dataset::State`] means that the key is gone.
+    pub value: Vec<u8>,
+}
+
+/// Everything that an epoch says: a function of the bindings and records up to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The epoch.
+    pub binding: Binding,
+    /// Its outputs, by dataset, partition and key; those of one key in the order they were said.
+    pub outputs: Vec<Output>,
+    /// How many records the epoch held.
+    pub records: u64,
+}

@@ -1,0 +1,156 @@
+//! `chain`: everything that was decided or changed in; audit entries out, linked per audit partition (law L7).
+//!
+//! Within an epoch the entries of a partition are chained in the order of their kind, coordinates, time and content, so
+//! the chain is the same for any number of workers. The head is state, and survives a restart.
+
+use crate::ingest::RowChange;
+use crate::operators::epochwise::{Said, epochwise};
+use crate::operators::fold::hash_of;
+use crate::calendar::{Calendar, Moment};
+use crate::state::{State, from_json, json, record};
+use crate::{Output, Tuning};
+use evenkeel_schemas::audit::{Chain, Entry};
+use evenkeel_schemas::{Command, CommandKind, Control, Coordinates, Dataset, Decision, Incident, IncidentState};
+use evenkeel_schemas::{Outcome, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+
+/// Who evenkeel is in its own log.
+const ACTOR: &str = "evenkeel";
+
+/// An entry before it is chained; the derived order is the order in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Draft {
+    rank: u8,
+    at: Option<Coordinates>,
+    ts_us: i64,
+    entity: String,
+    op: String,
+    event_type: String,
+    table: String,
+    actor: String,
+    payload: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    next_seq: u64,
+    head: [u8; 32],
+}
+
+impl From<RowChange> for Draft {
+    fn from(change: RowChange) -> Self {
+        let RowChange { at, event_time_us, table, op, actor, entity, payload } = change;
+        let entity = format!("{table}{entity}");
+        Self { rank: 0, at: Some(at), ts_us: event_time_us, entity, op, event_type: "change".into(), table, actor, payload }
+    }
+}
+
+impl From<(Coordinates, Control)> for Draft {
+    fn from((at, control): (Coordinates, Control)) -> Self {
+        let (entity, op, actor) = (control.scope().to_owned(), control.order().to_owned(), control.by().to_owned());
+        let (ts_us, payload) = (control.event_time_us(), json(&control));
+        let table = at.topic.name().to_owned();
+        Self { rank: 1, at: Some(at), ts_us, entity, op, event_type: "control".into(), table, actor, payload }
+    }
+}
+
+impl From<(Coordinates, Outcome)> for Draft {
+    fn from((at, outcome): (Coordinates, Outcome)) -> Self {
+        let (entity, op) = (outcome.command_id.clone(), format!("{:?}", outcome.status).to_lowercase());
+        let (ts_us, payload, table) = (outcome.event_time_us, json(&outcome), at.topic.name().to_owned());
+        let actor = "actuator".to_owned();
+        Self { rank: 2, at: Some(at), ts_us, entity, op, event_type: "outcome".into(), table, actor, payload }
+    }
+}
+
+impl Draft {
+    fn decided(rank: u8, ts_us: i64, entity: String, op: &str, event_type: &str, what: (Dataset, Vec<u8>)) -> Self {
+        let (op, event_type, table) = (op.to_owned(), event_type.to_owned(), what.0.topic().to_owned());
+        Self { rank, at: None, ts_us, entity, op, event_type, table, actor: ACTOR.to_owned(), payload: what.1 }
+    }
+
+    /// The entry of a verdict; one that only says why nothing was said is no decision.
+    pub fn of_verdict(verdict: &Verdict) -> Option<Self> {
+        let op = match verdict.decision {
+            Decision::Fire => "fire",
+            Decision::Clear => "clear",
+            Decision::Hold => return None,
+        };
+        let what = (Dataset::Verdicts, json(verdict));
+        Some(Self::decided(3, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
+    }
+
+    /// The entry of an incident.
+    pub fn of_incident(incident: &Incident) -> Self {
+        let op = match incident.state {
+            IncidentState::Open => "open",
+            IncidentState::Update => "update",
+            IncidentState::Resolved => "resolved",
+        };
+        let what = (Dataset::Incidents, json(incident));
+        Self::decided(4, incident.at_us, incident.incident_id.clone(), op, "incident", what)
+    }
+
+    /// The entry of a command.
+    pub fn of_command(command: &Command) -> Self {
+        let op = match command.kind {
+            CommandKind::TripCircuit => "trip_circuit",
+            CommandKind::HalfOpen => "half_open",
+            CommandKind::CloseCircuit => "close_circuit",
+            CommandKind::RestartNode => "restart_node",
+            CommandKind::Scale => "scale",
+        };
+        let what = (Dataset::Commands, json(command));
+        Self::decided(5, command.at_us, command.command_id.clone(), op, "command", what)
+    }
+
+    fn entry(self, epoch: u64) -> Entry {
+        let Self { ts_us, event_type, table, op, actor, entity, payload, .. } = self;
+        Entry { partition: 0, epoch, seq: 0, ts_us, event_type, table, op, actor, entity, payload }
+    }
+}
+
+/// Chains drafts.
+pub(crate) fn chain<'s>(
+    drafts: Stream<'s, u64, Vec<Draft>>,
+    nothing: Stream<'s, u64, Vec<()>>,
+    tuning: &Tuning,
+    calendar: &Calendar,
+    state: &State,
+) -> Said<'s, ()> {
+    let partitions = u64::from(tuning.audit_partitions);
+    let partition_of = move |draft: &Draft| hash_of(&draft.entity) % partitions;
+    let mut chains = recovered(tuning, state);
+    let drafts = (drafts, Exchange::new(partition_of));
+    epochwise("chain", drafts, (nothing, Pipeline), calendar, move |now: Moment, drafts, _, _, put| {
+        let mut by_partition = BTreeMap::<u32, Vec<Draft>>::new();
+        for draft in drafts.into_iter().flatten().filter(|_| !now.warm) {
+            by_partition.entry(partition_of(&draft) as u32).or_default().push(draft);
+        }
+        for (partition, mut drafts) in by_partition {
+            drafts.sort();
+            let chain = chains.get_mut(&partition).expect("every partition has its chain");
+            for draft in drafts {
+                let key = draft.entity.clone().into_bytes();
+                let value = chain.append(draft.entry(now.epoch.0));
+                put.push(Output { dataset: Dataset::Audit, partition, key, value });
+            }
+            let head = Head { next_seq: chain.next_seq(), head: chain.head() };
+            put.push(record(format!("audit/{partition}"), Some(json(&head))));
+        }
+    })
+}
+
+fn recovered(tuning: &Tuning, state: &State) -> BTreeMap<u32, Chain> {
+    let fresh = (0..tuning.audit_partitions).map(|partition| (partition, Chain::new(&tuning.origin, partition)));
+    let mut chains = fresh.collect::<BTreeMap<_, _>>();
+    for (partition, value) in state.under("audit/") {
+        let Head { next_seq, head } = from_json(value);
+        let partition = partition.parse().expect("audit heads are keyed by their partition");
+        chains.insert(partition, Chain::resume(partition, next_seq, head));
+    }
+    chains
+}

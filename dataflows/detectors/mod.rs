@@ -1,0 +1,9 @@
+//! The rules: plain functions on numbers. Every answer, the negative ones too, comes with its reason.
+
+mod latch;
+mod relative;
+mod saturation;
+
+pub use latch::{Latch, Turn};
+pub use relative::{Judgement, judge_burst, judge_errors, judge_latency};
+pub use saturation::{Trend, judge_saturation};

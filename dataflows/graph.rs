@@ -1,0 +1,167 @@
+//! The dataflow: how the pieces hang together. Read it from top to bottom: records to audit entries.
+
+use crate::active::active;
+use crate::calendar::Calendar;
+use crate::chain::{Draft, chain};
+use crate::commands::{Commands, Word};
+use crate::detect::Detect;
+use crate::incidents::Incidents;
+use crate::ingest::{Fact, Inbox, Opened, ingest};
+use crate::operators::fold::fold;
+use crate::operators::window::{Observation, Observed, Recovered, window};
+use crate::policy::{KEY, Keeper, Policy};
+use crate::saturation::Saturation;
+use crate::silence::{Sign, Silence, node_key};
+use crate::state::{from_json, output};
+use crate::{Output, Tuning};
+use evenkeel_schemas::{Control, Dataset, Dimension, Verdict};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
+use timely::dataflow::operators::{Concatenate, Inspect, Probe};
+use timely::dataflow::{ProbeHandle, Scope, Stream};
+use timely::scheduling::Activator;
+
+/// Outputs by epoch, as they are said.
+pub(crate) type Outbox = Rc<RefCell<BTreeMap<u64, Vec<Output>>>>;
+
+/// What a worker starts from.
+pub(crate) struct Setting<'a> {
+    pub inbox: &'a Inbox,
+    pub outbox: &'a Outbox,
+    pub calendar: &'a Calendar,
+    pub tuning: &'a Tuning,
+    pub recovered: &'a Recovered,
+    pub opened: Opened,
+}
+
+/// Builds the dataflow in `scope`; the probe tells which epochs are complete, the activator is pulled when the inbox
+/// was filled.
+pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandle<u64>, Activator) {
+    let Setting { inbox, outbox, calendar, tuning, recovered, opened } = *setting;
+    let state = &recovered.state;
+    let none = || empty::<u64, Vec<()>>(scope);
+
+    let ingested = ingest(scope, inbox, tuning, calendar, opened);
+    let facts = ingested.facts;
+
+    // Requests to windows to verdicts.
+    let (observed, windows) = window(ingested.contributions, ingested.names, tuning, calendar, recovered);
+    let by_key = observed.clone().map(|(key, observation)| (key.to_json(), observation));
+    let (relative, detect_state) = fold(Detect(tuning.detection.clone()), by_key, none(), calendar, state);
+
+    // Telemetry and heartbeats to verdicts.
+    let samples = facts.clone().flat_map(|fact| match fact {
+        Fact::Metric(sample) => Some((format!("{}\0{}\0{}", sample.service, sample.node, sample.name), sample)),
+        _ => None,
+    });
+    let (saturated, saturation_state) =
+        fold(Saturation(tuning.detection.clone()), samples, none(), calendar, state);
+    let signs = facts.clone().flat_map(sign);
+    let (silent, silence_state) = fold(Silence(tuning.detection.clone()), signs, none(), calendar, state);
+
+    // Verdicts to incidents to commands.
+    let verdicts = scope.concatenate([relative, saturated, silent]);
+    let standing = standing(scope, recovered).to_stream(scope).container::<Vec<_>>();
+    let situations = active(scope.concatenate([verdicts.clone(), standing]));
+    let (incidents, incident_state) =
+        fold(Incidents(tuning.recovery.clone()), situations, none(), calendar, state);
+    let controls = facts.clone().flat_map(|fact| match fact {
+        Fact::Control(control, at) => Some((at, control)),
+        _ => None,
+    });
+    let orders = controls.clone().map(|order| (KEY.to_owned(), order));
+    let (_, policy_state) = fold(Keeper, orders, none(), calendar, state);
+    let policy: Policy = state.under("fold/policy/").next().map(|(_, value)| from_json(value)).unwrap_or_default();
+    let machine = Commands { rules: tuning.recovery.clone(), default_mode: tuning.mode, policy };
+    let words = scope.concatenate([
+        observed.flat_map(replica),
+        facts.clone().flat_map(|fact| match fact {
+            Fact::Outcome(outcome, at) => Some((outcome.service.clone(), Word::Outcome(at, outcome))),
+            _ => None,
+        }),
+        incidents.clone().map(|incident| (incident.service.clone(), Word::Incident(incident))),
+    ]);
+    let (commands, command_state) = fold(machine, words, controls.clone().broadcast(), calendar, state);
+
+    // Everything that was decided or changed, into the chain.
+    let drafts = scope.concatenate([
+        facts.clone().flat_map(draft),
+        verdicts.clone().flat_map(|verdict| Draft::of_verdict(&verdict)),
+        incidents.clone().map(|incident| Draft::of_incident(&incident)),
+        commands.clone().map(|command| Draft::of_command(&command)),
+    ]);
+    let (_, audited) = chain(drafts, none(), tuning, calendar, state);
+
+    let outputs = [
+        windows,
+        detect_state,
+        saturation_state,
+        silence_state,
+        incident_state,
+        policy_state,
+        command_state,
+        audited,
+        facts.flat_map(|fact| match fact {
+            Fact::Rejected(it) => Some(output(Dataset::Rejections, it.at.to_string(), &it)),
+            _ => None,
+        }),
+        verdicts.map(|it| output(Dataset::Verdicts, it.key.to_json(), &it)),
+        incidents.map(|it| output(Dataset::Incidents, it.incident_id.clone(), &it)),
+        commands.map(|it| output(Dataset::Commands, it.command_id.clone(), &it)),
+    ];
+    (collect(scope.concatenate(outputs), outbox), ingested.activator)
+}
+
+fn sign(fact: Fact) -> Option<(String, Sign)> {
+    match fact {
+        Fact::Probe(probe) => Some((node_key(&probe.service, &probe.node), Sign::Probe(probe))),
+        Fact::Control(Control::RetireNode { event_time_us, by, service, node }, _) => {
+            let key = node_key(&service, &node);
+            Some((key, Sign::Retire(Control::RetireNode { event_time_us, by, service, node })))
+        }
+        _ => None,
+    }
+}
+
+fn draft(fact: Fact) -> Option<Draft> {
+    match fact {
+        Fact::Change(change) => Some(change.into()),
+        Fact::Control(control, at) => Some(Draft::from((at, control))),
+        Fact::Outcome(outcome, at) => Some(Draft::from((at, outcome))),
+        _ => None,
+    }
+}
+
+/// A key of exactly service and node, taken in or let go, is a replica that joined or left.
+fn replica((key, observation): Observed) -> Option<(String, Word)> {
+    let node = key.get(Dimension::Node).filter(|node| key.0.len() == 2 && !node.is_empty())?.to_owned();
+    match observation {
+        Observation::Admitted => Some((key.service().to_owned(), Word::Joined(node))),
+        Observation::Evicted => Some((key.service().to_owned(), Word::Left(node))),
+        _ => None,
+    }
+}
+
+/// The verdicts that stood before a restart, told by the first worker.
+fn standing(scope: Scope<'_, u64>, recovered: &Recovered) -> Vec<Verdict> {
+    if scope.index() != 0 {
+        return Vec::new();
+    }
+    let latches = recovered.state.under("fold/detect/").flat_map(|(_, value)| crate::detect::standing(value));
+    let gauges = recovered.state.under("fold/saturation/").flat_map(|(_, value)| crate::saturation::standing(value));
+    let pulses = recovered.state.under("fold/silence/").flat_map(|(_, value)| crate::silence::standing(value));
+    latches.chain(gauges).chain(pulses).collect()
+}
+
+/// Gathers outputs per epoch; the probe follows behind.
+fn collect(outputs: Stream<'_, u64, Vec<Output>>, outbox: &Outbox) -> ProbeHandle<u64> {
+    let outbox = Rc::clone(outbox);
+    let gathered = outputs.inspect_batch(move |epoch, outputs| {
+        outbox.borrow_mut().entry(*epoch).or_default().extend_from_slice(outputs);
+    });
+    let (probe, _) = gathered.probe();
+    probe
+}

@@ -1,0 +1,306 @@
+//! `ingest`: records in; contributions, facts and rejections out. Runs on each worker over the partitions it owns.
+//!
+//! Whether an event's time is believed is judged against the present at the *start* of its epoch (the `now` of the one
+//! before), which is known while records still come in and is the same for every batching.
+
+use crate::batch::{Batch, Record};
+use crate::calendar::Calendar;
+use crate::lookup::Lookup;
+use crate::operators::window::{Contribution, Name};
+use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
+use evenkeel_schemas::{
+    Binding, Change, Control, Coordinates, Dimension, Event, Key, KeyId, Outcome, Probe, Reason, Rejection, Request,
+    Telemetry,
+};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
+use timely::scheduling::Activator;
+
+/// Most key values a worker remembers between epochs; beyond it starts afresh, which changes no output.
+const DICTIONARY_BOUND: usize = 1 << 20;
+
+/// An event that is no request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Fact {
+    Metric(Sample),
+    Probe(Probe),
+    /// A row change with its record's key and payload as received.
+    Change(RowChange),
+    Control(Control, Coordinates),
+    Outcome(Outcome, Coordinates),
+    Rejected(Rejection),
+}
+
+/// A telemetry value in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub event_time_us: i64,
+    pub at: Coordinates,
+    pub service: String,
+    pub node: String,
+    pub name: String,
+    pub value_milli: i64,
+    pub limit_milli: Option<i64>,
+}
+
+/// A database change on its way into the audit chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct RowChange {
+    pub at: Coordinates,
+    pub event_time_us: i64,
+    pub table: String,
+    pub op: String,
+    pub actor: String,
+    pub entity: String,
+    pub payload: Vec<u8>,
+}
+
+/// What a worker is fed.
+pub(crate) enum Feed {
+    Batch(Batch),
+    Close { binding: Binding, warm: bool },
+}
+
+/// The feeds that wait on one worker.
+pub(crate) type Inbox = Rc<RefCell<VecDeque<Feed>>>;
+
+/// What the records of one worker said.
+pub(crate) struct Ingested<'s> {
+    pub contributions: Stream<'s, u64, Vec<Contribution>>,
+    pub names: Stream<'s, u64, Vec<Name>>,
+    pub facts: Stream<'s, u64, Vec<Fact>>,
+    /// To be pulled after the inbox was filled: an operator without inputs is run only when asked.
+    pub activator: Activator,
+}
+
+/// Reads the inbox until it is dropped by everybody else.
+pub(crate) fn ingest<'s>(
+    scope: Scope<'s, u64>,
+    inbox: &Inbox,
+    tuning: &Tuning,
+    calendar: &Calendar,
+    opened: Opened,
+) -> Ingested<'s> {
+    let (inbox, calendar) = (Rc::downgrade(inbox), calendar.clone());
+    let mut decoder = Decoder::new(tuning, opened);
+    let mut builder = OperatorBuilder::new("ingest".to_owned(), scope);
+    let (contributions, contribution_stream) = builder.new_output::<Vec<Contribution>>();
+    let (names, name_stream) = builder.new_output::<Vec<Name>>();
+    let (facts, fact_stream) = builder.new_output::<Vec<Fact>>();
+    let mut contributions = OutputBuilder::from(contributions);
+    let (mut names, mut facts) = (OutputBuilder::from(names), OutputBuilder::from(facts));
+    let activator = scope.activator_for(builder.operator_info().address);
+    builder.build(move |mut capabilities| {
+        capabilities.iter_mut().for_each(|capability| capability.downgrade(&opened.epoch));
+        let mut held = Some(capabilities);
+        move |_| {
+            let Some(inbox) = inbox.upgrade() else {
+                held = None;
+                return;
+            };
+            let Some(capabilities) = &mut held else { return };
+            while let Some(feed) = { inbox.borrow_mut().pop_front() } {
+                match feed {
+                    Feed::Batch(batch) => {
+                        let (mut counted, mut named, mut stated) =
+                            (contributions.activate(), names.activate(), facts.activate());
+                        let mut counted = counted.session(&capabilities[0]);
+                        let mut named = named.session(&capabilities[1]);
+                        let mut stated = stated.session(&capabilities[2]);
+                        let mut sink = |word| match word {
+                            Word::Count(contribution) => counted.give(contribution),
+                            Word::Name(name) => named.give(name),
+                            Word::State(fact) => stated.give(fact),
+                        };
+                        batch.iter().for_each(|record| decoder.record(record, &mut sink));
+                    }
+                    Feed::Close { binding, warm } => {
+                        calendar.enter(&binding, warm);
+                        decoder.close(&binding);
+                        capabilities.iter_mut().for_each(|capability| capability.downgrade(&(binding.epoch.0 + 1)));
+                    }
+                }
+            }
+        }
+    });
+    Ingested { contributions: contribution_stream, names: name_stream, facts: fact_stream, activator }
+}
+
+/// When the open epoch began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opened {
+    /// The number of the open epoch.
+    pub epoch: u64,
+    /// The present when the one before closed, µs.
+    pub now_us: i64,
+}
+
+enum Word {
+    Count(Contribution),
+    Name(Name),
+    State(Fact),
+}
+
+/// Decodes records and turns requests into contributions.
+struct Decoder {
+    key_sets: Vec<Vec<Dimension>>,
+    tuning: Tuning,
+    opened: Opened,
+    horizon_tick: i64,
+    dictionary: Lookup<Box<[u8]>, Known>,
+    scratch: Vec<u8>,
+}
+
+struct Known {
+    id: KeyId,
+    key: Arc<Key>,
+    named_in: u64,
+}
+
+impl Decoder {
+    fn new(tuning: &Tuning, opened: Opened) -> Self {
+        let mut decoder = Self {
+            key_sets: tuning.key_sets.clone(),
+            tuning: tuning.clone(),
+            opened,
+            horizon_tick: 0,
+            dictionary: Lookup::default(),
+            scratch: Vec::new(),
+        };
+        decoder.open(opened);
+        decoder
+    }
+
+    fn close(&mut self, binding: &Binding) {
+        self.open(Opened { epoch: binding.epoch.0 + 1, now_us: binding.now_us });
+        if self.dictionary.len() > DICTIONARY_BOUND {
+            self.dictionary.clear();
+        }
+    }
+
+    fn open(&mut self, opened: Opened) {
+        self.opened = opened;
+        self.horizon_tick = Tuning::horizon_tick(self.tuning.open_tick(opened.now_us));
+    }
+
+    fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {
+        let fact = match Event::decode(record.at, record.payload) {
+            Event::Request(request) => match self.judge_time(request.event_time_us) {
+                None => return self.count(&request, say),
+                Some(reason) => reject(reason, request.event_time_us, record),
+            },
+            Event::Telemetry(telemetry) => match self.judge_time(telemetry.event_time_us) {
+                None => Fact::Metric(sample(telemetry, record.at)),
+                Some(reason) => reject(reason, telemetry.event_time_us, record),
+            },
+            Event::Probe(probe) => match self.judge_time(probe.event_time_us) {
+                None => Fact::Probe(probe),
+                Some(reason) => reject(reason, probe.event_time_us, record),
+            },
+            Event::Change(Some(change)) => Fact::Change(row_change(change, record)),
+            Event::Change(None) => Fact::Change(tombstone(record)),
+            Event::Control(control) => Fact::Control(control, record.at),
+            Event::Outcome(outcome) => Fact::Outcome(outcome, record.at),
+            Event::Rejected(rejection) => Fact::Rejected(rejection),
+        };
+        say(Word::State(fact));
+    }
+
+    #[inline]
+    fn judge_time(&self, event_time_us: i64) -> Option<Reason> {
+        if event_time_us > self.opened.now_us.saturating_add(FUTURE_TOLERANCE_US) {
+            Some(Reason::TimeInFuture)
+        } else if event_time_us.div_euclid(TICK_US) < self.horizon_tick {
+            Some(Reason::BeyondHorizon)
+        } else {
+            None
+        }
+    }
+
+    fn count(&mut self, request: &Request<'_>, say: &mut impl FnMut(Word)) {
+        let tick = request.event_time_us.div_euclid(TICK_US);
+        for set in 0..self.key_sets.len() {
+            let id = self.identify(set, request, say);
+            let (latency_us, is_error) = (request.latency_us, request.is_error());
+            say(Word::Count(Contribution { id, tick, latency_us, is_error }));
+        }
+    }
+
+    /// The identity of the request's key in a key set; names it once an epoch.
+    #[inline]
+    fn identify(&mut self, set: usize, request: &Request<'_>, say: &mut impl FnMut(Word)) -> KeyId {
+        self.scratch.clear();
+        self.scratch.push(set as u8);
+        for dimension in &self.key_sets[set] {
+            let value = value_of(request, *dimension).as_bytes();
+            // Values are at most 256 bytes, so two bytes of length keep the concatenation unambiguous.
+            self.scratch.extend((value.len() as u16).to_le_bytes());
+            self.scratch.extend(value);
+        }
+        let epoch = self.opened.epoch;
+        if let Some(known) = self.dictionary.get_mut(self.scratch.as_slice()) {
+            if known.named_in != epoch {
+                known.named_in = epoch;
+                say(Word::Name(Name { id: known.id, key: Arc::clone(&known.key) }));
+            }
+            return known.id;
+        }
+        let values = self.key_sets[set].iter().map(|dimension| (*dimension, value_of(request, *dimension)));
+        let key = Arc::new(Key::new(values));
+        let id = key.id();
+        say(Word::Name(Name { id, key: Arc::clone(&key) }));
+        self.dictionary.insert(self.scratch.clone().into_boxed_slice(), Known { id, key, named_in: epoch });
+        id
+    }
+}
+
+fn value_of<'r>(request: &'r Request<'_>, dimension: Dimension) -> &'r str {
+    match dimension {
+        Dimension::Service => &request.service,
+        Dimension::Route => &request.route,
+        Dimension::Node => &request.node,
+        Dimension::Version => &request.version,
+        Dimension::Region => &request.region,
+    }
+}
+
+fn reject(reason: Reason, event_time_us: i64, record: Record<'_>) -> Fact {
+    Fact::Rejected(Rejection::new(reason, &format!("event_time_us {event_time_us}"), record.at, record.payload))
+}
+
+fn sample(telemetry: Telemetry, at: Coordinates) -> Sample {
+    let (value_milli, limit_milli) = (telemetry.value_milli(), telemetry.limit_milli());
+    let Telemetry { event_time_us, service, node, name, .. } = telemetry;
+    Sample { event_time_us, at, service, node, name, value_milli, limit_milli }
+}
+
+/// A tombstone lets Kafka's compaction forget a row; it is chained like the delete before it.
+fn tombstone(record: Record<'_>) -> RowChange {
+    RowChange {
+        at: record.at,
+        event_time_us: record.timestamp_us,
+        table: String::new(),
+        op: "tombstone".to_owned(),
+        actor: String::new(),
+        entity: String::from_utf8_lossy(record.key).into_owned(),
+        payload: record.payload.to_vec(),
+    }
+}
+
+fn row_change(change: Change, record: Record<'_>) -> RowChange {
+    RowChange {
+        at: record.at,
+        event_time_us: change.event_time_us,
+        table: change.table,
+        op: change.operation.letter().to_owned(),
+        actor: change.actor,
+        entity: String::from_utf8_lossy(record.key).into_owned(),
+        payload: record.payload.to_vec(),
+    }
+}

@@ -1,0 +1,36 @@
+//! The core of evenkeel: epochs of events in, epochs of changes out. No I/O, no clock, no Kafka.
+//!
+//! `ls` is the list of dataflows; [`graph`](self) hangs them together:
+//!
+//! ```text
+//! records ─ingest─► contributions ─window─► observations ─detect─► verdicts ─active─► situations ─incidents─► incidents
+//!              └──► samples ─saturation─►        "                      │                                      │
+//!              └──► heartbeats ─silence─►        "                      │                        commands ◄────┘
+//!              └──► changes, orders, outcomes ──────────── chain ◄──────┴───────────── "
+//! ```
+//!
+//! Outputs are a function of the bindings and records, whatever the number of workers and the sizes of batches (law L1).
+
+mod active;
+mod batch;
+mod calendar;
+mod chain;
+mod commands;
+mod detect;
+pub mod detectors;
+mod engine;
+mod graph;
+mod incidents;
+mod ingest;
+mod lookup;
+mod operators;
+mod policy;
+mod saturation;
+mod silence;
+mod state;
+mod tuning;
+
+pub use batch::{Batch, Changes, Output, Record};
+pub use engine::{Engine, Resume, Stopped};
+pub use state::State;
+pub use tuning::{Detection, FUTURE_TOLERANCE_US, Recovery, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec};

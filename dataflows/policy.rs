@@ -1,0 +1,50 @@
+//! `policy`: orders in; what holds for commands, kept for a restart.
+
+use crate::calendar::Moment;
+use crate::operators::fold::Machine;
+use evenkeel_schemas::{Control, Coordinates, Mode};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What was ordered about commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Policy {
+    /// What is done with commands, by service; `*` stands for every service without an order of its own.
+    modes: BTreeMap<String, Mode>,
+    /// Whether the kill switch is engaged: no command at all.
+    pub killed: bool,
+}
+
+impl Policy {
+    /// Takes in an order.
+    pub fn hear(&mut self, control: &Control) {
+        match control {
+            Control::SetMode { service, mode, .. } => drop(self.modes.insert(service.clone(), *mode)),
+            Control::KillSwitch { engaged, .. } => self.killed = *engaged,
+            Control::RetireNode { .. } => {}
+        }
+    }
+
+    /// What was ordered for a service, if anything was.
+    pub fn mode(&self, service: &str) -> Option<Mode> {
+        self.modes.get(service).or_else(|| self.modes.get("*")).copied()
+    }
+}
+
+/// Keeps the policy, under [`KEY`].
+pub(crate) struct Keeper;
+
+/// The one key of [`Keeper`].
+pub(crate) const KEY: &str = "all";
+
+impl Machine for Keeper {
+    type Input = (Coordinates, Control);
+    type Notice = ();
+    type State = Policy;
+    type Said = ();
+    const NAME: &'static str = "policy";
+
+    fn hear(&self, _key: &str, state: &mut Policy, (_, control): Self::Input, _now: Moment, _said: &mut Vec<()>) {
+        state.hear(&control);
+    }
+}

@@ -1,0 +1,79 @@
+//! `saturation`: telemetry in; verdicts out when a pool, socket table or memory runs out, with the time that is left.
+
+use crate::calendar::Moment;
+use crate::detect::{cleared, verdict};
+use crate::detectors::{Latch, Trend, Turn, judge_saturation};
+use crate::ingest::Sample;
+use crate::operators::fold::Machine;
+use crate::state::from_json;
+use crate::tuning::{Detection, TICK_US};
+use evenkeel_schemas::{Detector, Dimension, Key, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// So many of the last samples decide: telemetry comes about once a second.
+const PERSIST: (u32, u32) = (2, 3);
+
+/// A metric that is not heard of for so long is forgotten, µs.
+const FORGET_US: i64 = 300 * TICK_US;
+
+/// Judges limited gauges; keyed by service, node and metric.
+pub(crate) struct Saturation(pub Detection);
+
+/// What is kept of a metric that is above the watch line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gauge {
+    trend: Trend,
+    latch: Latch<Verdict>,
+    heard_us: Option<i64>,
+}
+
+impl Machine for Saturation {
+    type Input = Sample;
+    type Notice = ();
+    type State = Gauge;
+    type Said = Verdict;
+    const NAME: &'static str = "saturation";
+
+    fn hear(&self, _key: &str, state: &mut Gauge, sample: Sample, now: Moment, said: &mut Vec<Verdict>) {
+        let Some(limit_milli) = sample.limit_milli else { return };
+        state.trend.push(sample.event_time_us, sample.value_milli);
+        state.heard_us = Some(now.now_us);
+        let judgement = judge_saturation(sample.value_milli, limit_milli, &state.trend, &self.0);
+        match state.latch.judge(judgement.fires, PERSIST.0, PERSIST.1) {
+            Turn::Fire => {
+                let verdict = saturated(&sample, limit_milli, judgement.reason, &state.trend);
+                state.latch.fire(verdict.clone());
+                said.push(verdict);
+            }
+            Turn::Clear(began) => said.push(cleared(began, sample.event_time_us, judgement.reason)),
+            Turn::Pending | Turn::Quiet => {}
+        }
+        let below_watch = i128::from(sample.value_milli) * 2 < i128::from(limit_milli);
+        if below_watch && state.latch.said().is_none() {
+            // Most gauges stand below half of their limit most of the time: nothing of them is kept.
+            *state = Gauge::default();
+        }
+    }
+
+    fn alarm(&self, state: &Gauge) -> Option<i64> {
+        state.heard_us.map(|heard| heard + FORGET_US)
+    }
+
+    fn wake(&self, _key: &str, state: &mut Gauge, now: Moment, said: &mut Vec<Verdict>) {
+        said.extend(state.latch.clear().map(|began| cleared(began, now.now_us, "no_telemetry")));
+        *state = Gauge::default();
+    }
+}
+
+fn saturated(sample: &Sample, limit_milli: i64, reason: &str, trend: &Trend) -> Verdict {
+    let key = Key::new([(Dimension::Service, sample.service.as_str()), (Dimension::Node, sample.node.as_str())]);
+    let units = |milli: i64| format!("{}.{:03}", milli / 1000, milli.rem_euclid(1000));
+    let left = trend.exhaustion_s(limit_milli).map_or(String::new(), |seconds| format!(", full in {seconds} s"));
+    let evidence = format!("{} at {} of {}{left}", sample.name, units(sample.value_milli), units(limit_milli));
+    verdict(&key, Detector::Saturation, reason, sample.event_time_us, evidence)
+}
+
+/// The verdict that stands in a committed state.
+pub(crate) fn standing(state: &[u8]) -> Option<Verdict> {
+    from_json::<Gauge>(state).latch.said().cloned()
+}

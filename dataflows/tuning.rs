@@ -1,0 +1,207 @@
+//! Every number the core goes by, in one place; two runs with equal tuning and equal input say the same.
+
+use evenkeel_schemas::{Dimension, Mode};
+use serde::{Deserialize, Serialize};
+
+/// Microseconds in a tick of event time: one second.
+pub const TICK_US: i64 = 1_000_000;
+
+/// How far ahead of the present an event may lie: clocks differ, µs.
+pub const FUTURE_TOLERANCE_US: i64 = 5 * TICK_US;
+
+/// Keys are spread over this many shards; worker `i` of `n` owns those with `shard mod n = i`.
+pub const SHARDS: u64 = 64;
+
+/// A rolling window: the last `length_s` seconds, rounded up to whole slots of `slot_s` at its tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// Its name in outputs.
+    pub name: &'static str,
+    /// Its length, s.
+    pub length_s: i64,
+    /// The width of the slots it is made of, s: one of [`SLOT_WIDTHS_S`].
+    pub slot_s: i64,
+}
+
+/// Widths of closed slots, s; each is a multiple of the one before.
+pub const SLOT_WIDTHS_S: [i64; 3] = [1, 10, 60];
+
+/// The rolling windows, shortest first. Their head moves every second; their tail by whole slots, so that an hour is
+/// held in 60 slots and not in 3,600.
+pub const WINDOWS: [WindowSpec; 4] = [
+    WindowSpec { name: "10s", length_s: 10, slot_s: 1 },
+    WindowSpec { name: "1m", length_s: 60, slot_s: 1 },
+    WindowSpec { name: "5m", length_s: 300, slot_s: 10 },
+    WindowSpec { name: "1h", length_s: 3600, slot_s: 60 },
+];
+
+/// What can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tuning {
+    /// By which dimensions requests are counted; each set costs one tally a request.
+    pub key_sets: Vec<Vec<Dimension>>,
+    /// Most keys held at once; beyond it new ones are counted together under the service `~other`.
+    pub max_keys: usize,
+    /// How long after its end a tick stays open for stragglers, ms.
+    pub grace_ms: i64,
+    /// Number of audit partitions; fixed for the life of a log.
+    pub audit_partitions: u32,
+    /// The origin in the genesis of the audit chain.
+    pub origin: String,
+    /// What is done with commands until an order says otherwise.
+    pub mode: Mode,
+    /// The detectors' limits.
+    pub detection: Detection,
+    /// The recovery rules' times.
+    pub recovery: Recovery,
+}
+
+/// The detectors' limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Detection {
+    /// Fewer requests than this in a span say nothing.
+    pub min_requests: i64,
+    /// Fewer requests than this in the history: there is no baseline yet.
+    pub min_history: i64,
+    /// An error rate fires from this many errors on.
+    pub min_errors: i64,
+    /// And from this much above the history's rate, per mille of requests.
+    pub error_margin_per_mille: i64,
+    /// And from this many times the history's rate, in hundredths.
+    pub error_ratio_percent: i64,
+    /// An error rate from here on fires without any history, per mille.
+    pub error_guard_per_mille: i64,
+    /// Median and 90th percentile must both reach this many times the history's, in hundredths.
+    pub latency_ratio_percent: u64,
+    /// And exceed it by this much, µs.
+    pub latency_margin_us: u64,
+    /// A limit must be passed in so many …
+    pub persist: u32,
+    /// … of so many judged ticks (at most 32); and in none of them to end.
+    pub of: u32,
+    /// A burst: so many errors in the open ticks …
+    pub burst_errors: i64,
+    /// … that are at least this share of the requests, per mille.
+    pub burst_per_mille: i64,
+    /// A gauge at this share of its limit is saturated, per mille.
+    pub saturated_per_mille: i64,
+    /// So is one that will reach its limit within this time, s …
+    pub exhaustion_s: i64,
+    /// … once it is above this share, per mille.
+    pub watch_per_mille: i64,
+    /// A node is silent after so many missed heartbeats.
+    pub missed_heartbeats: i64,
+}
+
+/// The recovery rules' times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recovery {
+    /// An incident ends when nothing of it was seen for so long, s.
+    pub linger_s: i64,
+    /// No second command of one kind for one target within, s.
+    pub cooldown_s: i64,
+    /// A circuit stays open so long before it is tried, s.
+    pub open_s: i64,
+    /// A trial lasts so long before the circuit closes, s.
+    pub trial_s: i64,
+    /// No actuator starts a command after, s.
+    pub expires_s: i64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        use Dimension::{Node, Region, Route, Service, Version};
+        Self {
+            key_sets: vec![
+                vec![Service],
+                vec![Service, Route],
+                vec![Service, Node],
+                vec![Service, Version],
+                vec![Service, Region],
+            ],
+            max_keys: 200_000,
+            grace_ms: 1_000,
+            audit_partitions: 4,
+            origin: evenkeel_schemas::audit::ORIGIN.to_owned(),
+            mode: Mode::Observe,
+            detection: Detection::default(),
+            recovery: Recovery::default(),
+        }
+    }
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self {
+            min_requests: 20,
+            min_history: 300,
+            min_errors: 5,
+            error_margin_per_mille: 20,
+            error_ratio_percent: 300,
+            error_guard_per_mille: 500,
+            latency_ratio_percent: 160,
+            latency_margin_us: 1_000,
+            persist: 4,
+            of: 5,
+            burst_errors: 10,
+            burst_per_mille: 500,
+            saturated_per_mille: 950,
+            exhaustion_s: 30,
+            watch_per_mille: 700,
+            missed_heartbeats: 3,
+        }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { linger_s: 10, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
+    }
+}
+
+impl Tuning {
+    /// Checks every bound once.
+    ///
+    /// # Errors
+    /// Names the field, its value and its range.
+    pub fn check(&self) -> Result<(), String> {
+        let service_first = |set: &Vec<Dimension>| set.first() == Some(&Dimension::Service);
+        let detection = &self.detection;
+        let rules = [
+            ("key_sets: 1 to 16 sets", (1..=16).contains(&self.key_sets.len())),
+            ("key_sets: each must begin with \"service\"", self.key_sets.iter().all(service_first)),
+            ("key_sets: dimensions must ascend", self.key_sets.iter().all(|set| set.is_sorted_by(|a, b| a < b))),
+            ("max_keys: 64 to 100000000", (SHARDS as usize..=100_000_000).contains(&self.max_keys)),
+            ("grace_ms: 0 to 60000", (0..=60_000).contains(&self.grace_ms)),
+            ("audit_partitions: 1 to 256", (1..=256).contains(&self.audit_partitions)),
+            ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
+            ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
+            ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
+            ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
+        ];
+        match rules.iter().find(|(_, holds)| !holds) {
+            Some((rule, _)) => Err(format!("out of range: {rule}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Most keys one shard holds.
+    pub fn max_keys_per_shard(&self) -> usize {
+        (self.max_keys / SHARDS as usize).max(1)
+    }
+
+    /// The first tick that is still open at `now_us`.
+    pub fn open_tick(&self, now_us: i64) -> i64 {
+        now_us.saturating_sub(self.grace_ms * 1000).div_euclid(TICK_US)
+    }
+
+    /// The first tick that some window still holds when `open_tick` is the first open one; less a minute of slack, so
+    /// that what is accepted now is still held when its tick is patched.
+    pub fn horizon_tick(open_tick: i64) -> i64 {
+        let longest = WINDOWS[WINDOWS.len() - 1];
+        (open_tick - longest.length_s).div_euclid(longest.slot_s) * longest.slot_s + 60
+    }
+}

@@ -1,0 +1,76 @@
+//! A served request, version 1.
+
+use crate::event::{Checked, Refusal, check_names, check_time};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// The longest latency that is believed: one hour, µs.
+pub const MAX_LATENCY_US: u32 = 3_600_000_000;
+
+/// A served request. Strings are borrowed from the payload unless they hold escapes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request<'a> {
+    /// When the request began, µs since the Unix epoch, UTC.
+    pub event_time_us: i64,
+    /// The service that answered.
+    #[serde(borrow)]
+    pub service: Cow<'a, str>,
+    /// The route's template, e.g. `/pay/{id}`.
+    #[serde(borrow, default)]
+    pub route: Cow<'a, str>,
+    /// The HTTP method, or the RPC's name.
+    #[serde(borrow, default)]
+    pub method: Cow<'a, str>,
+    /// The HTTP status; 500 to 599 count as errors.
+    pub status: u16,
+    /// Time to the last byte, µs, at most [`MAX_LATENCY_US`].
+    pub latency_us: u32,
+    /// The node that answered.
+    #[serde(borrow, default)]
+    pub node: Cow<'a, str>,
+    /// Where the node stands.
+    #[serde(borrow, default)]
+    pub region: Cow<'a, str>,
+    /// The service's version.
+    #[serde(borrow, default)]
+    pub version: Cow<'a, str>,
+    /// For whom the request was served.
+    #[serde(borrow, default)]
+    pub tenant: Cow<'a, str>,
+    /// The W3C trace id, 32 hex digits.
+    #[serde(borrow, default)]
+    pub trace_id: Cow<'a, str>,
+    /// The service that was called to answer, if one was.
+    #[serde(borrow, default)]
+    pub upstream: Cow<'a, str>,
+}
+
+impl Request<'_> {
+    /// Whether the status is a server error.
+    pub fn is_error(&self) -> bool {
+        (500..600).contains(&self.status)
+    }
+}
+
+impl Checked for Request<'_> {
+    fn check(self) -> Result<Self, Refusal> {
+        check_time(self.event_time_us)?;
+        check_names(&[
+            ("service", &self.service),
+            ("route", &self.route),
+            ("node", &self.node),
+            ("region", &self.region),
+            ("version", &self.version),
+        ])?;
+        if self.service.is_empty() {
+            return Err(Refusal::out_of_range("service is empty"));
+        }
+        if !(100..1000).contains(&self.status) {
+            return Err(Refusal::out_of_range("status"));
+        }
+        if self.latency_us > MAX_LATENCY_US {
+            return Err(Refusal::out_of_range("latency_us"));
+        }
+        Ok(self)
+    }
+}

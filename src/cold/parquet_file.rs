@@ -1,0 +1,76 @@
+//! Tables to the bytes of a Parquet file and back.
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Rows of a row group.
+pub const ROW_GROUP_ROWS: usize = 131_072;
+
+/// Columns whose values ascend or nearly so: their distances are stored.
+const DELTA_COLUMNS: [&str; 3] = ["seq", "offset", "ts"];
+
+/// A file of one table, zstd level 1; `hints` become its key-value metadata. The same table gives the same bytes.
+pub fn write(table: &RecordBatch, hints: &[(&str, String)]) -> Result<Vec<u8>, ParquetError> {
+    let hints = hints.iter().map(|(name, hint)| KeyValue::new(hint_key(name), hint.clone())).collect();
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_key_value_metadata(Some(hints))
+        .set_column_dictionary_enabled("payload".into(), false)
+        .set_column_statistics_enabled("payload".into(), EnabledStatistics::None);
+    for column in DELTA_COLUMNS {
+        properties = properties
+            .set_column_dictionary_enabled(column.into(), false)
+            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, table.schema(), Some(properties.build()))?;
+    writer.write(table)?;
+    writer.close()?;
+    Ok(bytes)
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Contents {
+    /// Its tables, one after the other.
+    pub tables: Vec<RecordBatch>,
+    metadata: Vec<KeyValue>,
+}
+
+impl Contents {
+    /// Whether the file says this of itself.
+    pub fn has_hints(&self, hints: &[(&str, String)]) -> bool {
+        let has = |(name, hint): &(&str, String)| {
+            let key = hint_key(name);
+            self.metadata.iter().any(|pair| pair.key == key && pair.value.as_ref() == Some(hint))
+        };
+        hints.iter().all(has)
+    }
+}
+
+fn hint_key(name: &str) -> String {
+    format!("evenkeel.{name}")
+}
+
+/// What a file holds. Total: whatever the bytes are, the answer is tables or a reason.
+pub fn read(bytes: Vec<u8>) -> Result<Contents, String> {
+    // The reader answers damage with errors, but nobody promises that it never panics on hostile bytes.
+    let read = catch_unwind(AssertUnwindSafe(|| -> Result<_, ParquetError> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(axum::body::Bytes::from(bytes))?;
+        let metadata = builder.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let tables = builder.with_batch_size(ROW_GROUP_ROWS).build()?.collect::<Result<_, _>>()?;
+        Ok(Contents { tables, metadata })
+    }));
+    match read {
+        Ok(Ok(contents)) => Ok(contents),
+        Ok(Err(error)) => Err(format!("not a Parquet file: {error}")),
+        Err(_) => Err("not a Parquet file: its reader gave up".to_owned()),
+    }
+}

@@ -1,0 +1,248 @@
+//! [`verify`]: follows the audit chain from its genesis, through cold segments and through the embedded log.
+//!
+//! What it finds: an edited, dropped, inserted, repeated, swapped or moved row or file, a manifest that disagrees with
+//! itself or with the files, and a log that disagrees with the segments made of it. What it cannot find: everything
+//! rewritten to the last byte, or the newest segments cut off together with their lines, when no log lies beside them.
+//! For that, keep the heads it reports in another place, and compare.
+
+use super::audit_table::entries;
+use super::compactor::explain;
+use super::manifest::{MANIFEST, Manifest, Segment, from_hex, hex};
+use super::parquet_file::read;
+use super::store::{ColdStore, DirectoryStore};
+use super::verify_log::verify_log;
+use crate::ports::PortError;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use evenkeel_schemas::Dataset;
+use evenkeel_schemas::audit::{Chain, Hash, ORIGIN};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing was touched.
+    Whole {
+        /// Audit entries whose chain was followed.
+        entries: u64,
+        /// Segments whose files are what the manifest says.
+        segments: u64,
+        /// The last link of each audit partition, 64 hex digits.
+        heads: BTreeMap<u32, String>,
+    },
+    /// Something was: the first place found.
+    Tampered(Tampered),
+    /// Nobody can tell: there is nothing here, or it cannot be read.
+    Unusable(String),
+}
+
+/// The first bad place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tampered {
+    /// Partition of the dataset, if it is about one.
+    pub partition: Option<u32>,
+    /// The audit entry's number, if it is about one.
+    pub seq: Option<u64>,
+    /// The file, below the directory.
+    pub file: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl std::fmt::Display for Tampered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)?;
+        self.partition.map_or(Ok(()), |partition| write!(f, ", partition {partition}"))?;
+        self.seq.map_or(Ok(()), |seq| write!(f, ", seq {seq}"))?;
+        write!(f, ": {}", self.why)
+    }
+}
+
+/// Why verification ended early.
+pub enum Failure {
+    /// Something was touched.
+    Tampered(Tampered),
+    /// It cannot be read.
+    Unusable(String),
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+/// Where the chain of each audit partition stands, and how many segments it went through.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// By audit partition.
+    pub chains: BTreeMap<u32, Chain>,
+    /// Segments of all datasets.
+    pub segments: u64,
+}
+
+/// Verifies a data directory (cold segments, the embedded log, and that they agree) or a cold directory. Never panics,
+/// whatever lies there.
+pub fn verify(directory: &Path) -> Verification {
+    let has_log = directory.join("outputs").exists() || directory.join("commits").exists();
+    let cold = if has_log || directory.join("cold").is_dir() { directory.join("cold") } else { directory.to_owned() };
+    conclude(verify_both(&DirectoryStore::read_only(&cold), has_log.then_some(directory)))
+}
+
+/// Verifies a cold store by itself.
+pub fn verify_store(store: &dyn ColdStore) -> Verification {
+    conclude(verify_both(store, None))
+}
+
+fn verify_both(store: &dyn ColdStore, log: Option<&Path>) -> Result<Followed, Failure> {
+    let mut followed = verify_segments(store, log.is_some())?;
+    if let Some(directory) = log {
+        verify_log(directory, &mut followed)?;
+    }
+    Ok(followed)
+}
+
+fn conclude(result: Result<Followed, Failure>) -> Verification {
+    match result {
+        Ok(Followed { chains, segments }) => Verification::Whole {
+            entries: chains.values().map(Chain::next_seq).sum(),
+            segments,
+            heads: chains.iter().map(|(partition, chain)| (*partition, hex(&chain.head()))).collect(),
+        },
+        Err(Failure::Tampered(tampered)) => Verification::Tampered(tampered),
+        Err(Failure::Unusable(why)) => Verification::Unusable(why),
+    }
+}
+
+/// Every segment of the manifest, and no other file.
+fn verify_segments(store: &dyn ColdStore, may_be_empty: bool) -> Result<Followed, Failure> {
+    let files = store.list("")?.into_iter().filter(|name| name.ends_with(".parquet")).collect::<BTreeSet<_>>();
+    let manifest = match Manifest::load(store) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) if !files.is_empty() => return Err(in_manifest(None, "there are segments, but no manifest")),
+        Ok(None) if may_be_empty => Manifest::default(),
+        Ok(None) => return Err(Failure::Unusable("neither a manifest nor an embedded log is here".to_owned())),
+        Err(PortError::Fatal(why)) => return Err(in_manifest(None, &why)),
+        Err(error) => return Err(error.into()),
+    };
+    let known = manifest.segments.iter().map(|segment| segment.file.clone()).collect::<BTreeSet<_>>();
+    if let Some(file) = files.difference(&known).next() {
+        let why = "the manifest does not name this file; if a crash left it, the next compaction removes it";
+        return Err(Failure::Tampered(Tampered { file: file.clone(), why: why.to_owned(), ..Tampered::default() }));
+    }
+    let mut followed = Followed { segments: manifest.segments.len() as u64, ..Followed::default() };
+    let mut last = BTreeMap::new();
+    for segment in &manifest.segments {
+        let before = last.insert((segment.dataset, segment.partition), segment.last);
+        check_line(segment, before)?;
+        let tables = check_file(segment, store)?;
+        if segment.dataset == Dataset::Audit {
+            let fresh = || Chain::new(ORIGIN, segment.partition);
+            follow(segment, &tables, followed.chains.entry(segment.partition).or_insert_with(fresh))?;
+        } else {
+            check_offsets(segment, &tables)?;
+        }
+    }
+    Ok(followed)
+}
+
+/// What a line says by itself, and after the one before it of the same partition.
+fn check_line(segment: &Segment, before: Option<u64>) -> Result<(), Failure> {
+    let is_audit = segment.dataset == Dataset::Audit;
+    let span = segment.last.checked_sub(segment.first).and_then(|span| span.checked_add(1));
+    if !segment.is_well_named() {
+        return Err(in_manifest(Some(segment), "the file's name is not that of the line's rows"));
+    }
+    if segment.rows == 0 || span.is_none_or(|span| segment.rows > span || (is_audit && segment.rows != span)) {
+        return Err(in_manifest(Some(segment), "the number of rows does not fit the first and the last"));
+    }
+    let follows = match before {
+        None => !is_audit || segment.first == 0,
+        Some(last) if is_audit => last.checked_add(1) == Some(segment.first),
+        Some(last) => last < segment.first,
+    };
+    if !follows {
+        return Err(in_manifest(
+            Some(segment),
+            "the segment does not follow the one before it: one is missing or moved",
+        ));
+    }
+    if !is_audit && segment.last.checked_add(1) != Some(segment.next_offset) {
+        return Err(in_manifest(Some(segment), "the next offset does not follow the last"));
+    }
+    Ok(())
+}
+
+/// The file is the one that was written: its hash, then its rows.
+fn check_file(segment: &Segment, store: &dyn ColdStore) -> Result<Vec<RecordBatch>, Failure> {
+    let (first, last) = (segment.first, segment.last);
+    let Some(bytes) = store.get(&segment.file)? else {
+        return Err(in_file(segment, None, format!("the file is missing, and with it {first} to {last}")));
+    };
+    if !segment.is_file(&bytes) {
+        let why = format!("the file is not the one that was written; suspect are {first} to {last}");
+        return Err(in_file(segment, Some(first), why));
+    }
+    let contents = read(bytes).map_err(|why| in_file(segment, Some(first), why))?;
+    let rows = contents.tables.iter().map(|table| table.num_rows() as u64).sum::<u64>();
+    if rows != segment.rows {
+        let why = format!("{rows} rows, but the manifest says {}", segment.rows);
+        return Err(in_file(segment, Some(first), why));
+    }
+    if !contents.has_hints(&segment.hints()) {
+        return Err(in_manifest(Some(segment), "the file says other numbers or heads of itself"));
+    }
+    Ok(contents.tables)
+}
+
+/// Follows the chain through an audit segment, from head to head.
+fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Result<(), Failure> {
+    let stated = |head: &Option<String>| head.as_deref().and_then(from_hex);
+    if stated(&segment.prev_head) != Some(chain.head()) {
+        return Err(in_manifest(Some(segment), "prev_head is not the head of the segment before"));
+    }
+    for table in tables {
+        let entries = entries(table).ok_or_else(|| in_file(segment, Some(segment.first), "not the audit columns"))?;
+        for entry in &entries {
+            let followed = chain.follow(entry, None);
+            let why = |broken| in_file(segment, Some(chain.next_seq()), explain(broken, entry, chain));
+            followed.map_err(why)?;
+        }
+    }
+    let head: Hash = chain.head();
+    if stated(&segment.head) != Some(head) {
+        let (first, last) = (segment.first, segment.last);
+        let why =
+            format!("the chain ends in {}, not in the manifest's head; suspect are {first} to {last}", hex(&head));
+        return Err(in_file(segment, Some(first), why));
+    }
+    Ok(())
+}
+
+/// Offsets ascend from the first to the last.
+fn check_offsets(segment: &Segment, tables: &[RecordBatch]) -> Result<(), Failure> {
+    let mut offsets = Vec::new();
+    for table in tables {
+        let column = table.column_by_name("offset").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        offsets.extend_from_slice(column.ok_or_else(|| in_file(segment, None, "no column of offsets"))?.values());
+    }
+    let ends = (offsets.first(), offsets.last()) == (Some(&segment.first), Some(&segment.last));
+    if ends && offsets.is_sorted_by(|a, b| a < b) {
+        Ok(())
+    } else {
+        Err(in_file(segment, None, "offsets do not ascend"))
+    }
+}
+
+fn in_file(segment: &Segment, seq: Option<u64>, why: impl Into<String>) -> Failure {
+    let seq = seq.filter(|_| segment.dataset == Dataset::Audit);
+    let (partition, file) = (Some(segment.partition), segment.file.clone());
+    Failure::Tampered(Tampered { partition, seq, file, why: why.into() })
+}
+
+fn in_manifest(segment: Option<&Segment>, why: &str) -> Failure {
+    let why = segment.map_or(why.to_owned(), |segment| format!("line of {}: {why}", segment.file));
+    let partition = segment.map(|segment| segment.partition);
+    Failure::Tampered(Tampered { partition, seq: None, file: MANIFEST.to_owned(), why })
+}

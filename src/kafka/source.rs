@@ -1,0 +1,241 @@
+//! Records of the input topics.
+//!
+//! Terms, per partition. *Next*: the offset from which on nothing was read. *End*: where the partition ended when its
+//! broker last answered. A partition *lags* if its next is below its end.
+//!
+//! Markers of transactions, aborted records and compaction take up offsets that no record fills, so records alone never
+//! bring next up to the end. Two other witnesses do: the client's position, which counts markers, and the end that the
+//! broker reports once a fetch finds nothing. The latter also settles a transaction that is still open: what is not
+//! committed is not there yet.
+
+use super::Connection;
+use super::connection::{ANSWER_WITHIN, FetchAhead, by_code};
+use super::queue::{Event, Queue};
+use crate::ports::{Polled, PortError, Source};
+use evenkeel_dataflows::Batch;
+use evenkeel_schemas::{Cut, Partition, Topic};
+use rdkafka::Offset;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How often new partitions and topics are looked for.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// The consumer group's name; nothing is committed for it, but some brokers want a right for it.
+const GROUP: &str = "evenkeel-source";
+
+/// Records of the input topics, from Kafka.
+pub struct KafkaSource {
+    connection: Connection,
+    topics: Vec<Topic>,
+    open: Option<Open>,
+}
+
+struct Open {
+    queue: Queue,
+    positions: Vec<Position>,
+    refreshed: Instant,
+}
+
+/// Where reading stands in one partition.
+struct Position {
+    partition: Partition,
+    next: u64,
+    end: u64,
+    /// The broker said that nothing is left, and nothing came since.
+    ended: bool,
+}
+
+impl KafkaSource {
+    /// A source of all partitions of those `topics` that exist, and of those that come to be.
+    pub fn new(connection: Connection, topics: &[Topic]) -> Self {
+        Self { connection, topics: topics.to_vec(), open: None }
+    }
+}
+
+impl Source for KafkaSource {
+    fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
+        // A new client: nothing that was fetched for the old place can come out of it.
+        self.open = None;
+        let queue = Queue::new(self.connection.consumer(GROUP, FetchAhead::Much)?);
+        let mut open = Open { queue, positions: Vec::new(), refreshed: Instant::now() };
+        let partitions = open.partitions(&self.connection, &self.topics)?;
+        let lost = from.0.keys().find(|p| self.topics.contains(&p.topic) && !partitions.contains(p));
+        if let Some(Partition { topic, partition }) = lost {
+            let name = self.connection.topic(topic.name());
+            return Err(PortError::Fatal(format!(
+                "{name} has no partition {partition} any more, from which records were read; to go on without them \
+                 start with another topic prefix"
+            )));
+        }
+        open.add(&self.connection, &partitions, from)?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError> {
+        if self.open.is_none() {
+            self.seek(&Cut::default())?;
+        }
+        let open = self.open.as_mut().expect("just opened");
+        if open.refreshed.elapsed() >= REFRESH_EVERY {
+            open.refresh(&self.connection, &self.topics);
+        }
+        let (batches, drained) = open.take(&self.connection, limit, wait)?;
+        Ok(Polled { batches, lagging: open.lagging(drained) })
+    }
+}
+
+impl Open {
+    /// The partitions of the topics that exist.
+    fn partitions(&self, connection: &Connection, topics: &[Topic]) -> Result<Vec<Partition>, PortError> {
+        let consumer = self.queue.consumer();
+        let mut partitions = Vec::new();
+        for &topic in topics {
+            let name = connection.topic(topic.name());
+            let metadata = consumer
+                .fetch_metadata(Some(&name), ANSWER_WITHIN)
+                .map_err(|e| connection.failure(&format!("asking for {name}"), &e, Some(consumer.context())))?;
+            let topics = metadata.topics().first();
+            partitions.extend(
+                topics
+                    .iter()
+                    .flat_map(|t| t.partitions())
+                    .filter_map(|p| Some(Partition { topic, partition: u32::try_from(p.id()).ok()? })),
+            );
+        }
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    /// Starts to read `partitions` at the offsets of `from`, or at their beginning.
+    fn add(&mut self, connection: &Connection, partitions: &[Partition], from: &Cut) -> Result<(), PortError> {
+        let mut assignment = Vec::new();
+        for &partition in partitions {
+            let (position, offset) = self.start(connection, partition, from.0.get(&partition).copied())?;
+            assignment.push((connection.topic(partition.topic.name()), number(partition), offset));
+            self.positions.push(position);
+        }
+        let assigned = self.queue.assign(&assignment);
+        assigned.map_err(|e| connection.failure("assigning partitions", &e, Some(self.queue.consumer().context())))
+    }
+
+    /// Where to begin in `partition`, and where it ends now.
+    fn start(
+        &self,
+        connection: &Connection,
+        partition: Partition,
+        next: Option<u64>,
+    ) -> Result<(Position, Offset), PortError> {
+        let name = connection.topic(partition.topic.name());
+        let consumer = self.queue.consumer();
+        let (low, end) = consumer.fetch_watermarks(&name, number(partition), ANSWER_WITHIN).map_err(|e| {
+            connection.failure(&format!("asking for the offsets of {name}"), &e, Some(consumer.context()))
+        })?;
+        let (low, end) = (low.unsigned_abs(), end.unsigned_abs());
+        if let Some(next) = next.filter(|next| *next < low || *next > end) {
+            return Err(gone(&name, partition.partition, &format!("{next}, but it holds {low} to {end}")));
+        }
+        let offset = next.map_or(Offset::Beginning, |next| Offset::Offset(next.cast_signed()));
+        Ok((Position { partition, next: next.unwrap_or(low), end, ended: false }, offset))
+    }
+
+    /// Looks for new partitions; they start at their beginning. A broker that does not answer is asked again later.
+    fn refresh(&mut self, connection: &Connection, topics: &[Topic]) {
+        self.refreshed = Instant::now();
+        let added = self.partitions(connection, topics).and_then(|mut partitions| {
+            partitions.retain(|p| self.positions.iter().all(|position| position.partition != *p));
+            if partitions.is_empty() { Ok(()) } else { self.add(connection, &partitions, &Cut::default()) }
+        });
+        if let Err(error) = added {
+            tracing::warn!(target: "kafka", %error, "could not look for new partitions; next try in 30 s");
+        }
+    }
+
+    /// At most `limit` events, as one batch a partition, and whether none were left.
+    fn take(&mut self, connection: &Connection, limit: usize, wait: Duration) -> Result<(Vec<Batch>, bool), PortError> {
+        let mut batches = BTreeMap::<usize, Batch>::new();
+        let mut failed = None;
+        let positions = &mut self.positions;
+        let drained = self.queue.take(limit, wait, |event| match event {
+            Event::Record(number, message) => {
+                let position = &mut positions[number];
+                position.next = message.offset() + 1;
+                position.ended = false;
+                batches.entry(number).or_insert_with(|| Batch::new(position.partition)).push(
+                    message.offset(),
+                    message.timestamp_us(),
+                    message.key(),
+                    message.payload(),
+                );
+            }
+            Event::End(number, end) => {
+                let position = &mut positions[number];
+                position.next = position.next.max(end);
+                position.ended = true;
+            }
+            Event::Failed(number, code, why) => failed = Some((positions[number].partition, code, why)),
+        });
+        let drained = drained.map_err(|e| connection.failure("reading", &e, Some(self.queue.consumer().context())))?;
+        match failed {
+            Some((partition, code, why)) => Err(partition_failure(connection, partition, code, &why)),
+            None => Ok((batches.into_values().collect(), drained)),
+        }
+    }
+
+    /// Partitions whose next is below their end; `drained` says that nothing fetched is left to take.
+    fn lagging(&mut self, drained: bool) -> Vec<Partition> {
+        let mut asked = false;
+        let mut lagging = Vec::new();
+        for number in 0..self.positions.len() {
+            let end = self.queue.cached_end(number);
+            let position = &mut self.positions[number];
+            position.end = end.map_or(position.end, |end| end.max(position.end));
+            if position.next >= position.end || (position.ended && drained) {
+                continue;
+            }
+            // Perhaps only markers are left: the client's positions tell. They hold for what was taken.
+            if drained && !asked {
+                asked = true;
+                self.catch_up();
+            }
+            let position = &self.positions[number];
+            if position.next < position.end {
+                lagging.push(position.partition);
+            }
+        }
+        lagging
+    }
+
+    /// Moves every next up to the client's position.
+    fn catch_up(&mut self) {
+        for (position, at) in self.positions.iter_mut().zip(self.queue.positions()) {
+            position.next = position.next.max(at.unwrap_or(0));
+        }
+    }
+}
+
+fn number(partition: Partition) -> i32 {
+    i32::try_from(partition.partition).expect("a broker's partition numbers are i32")
+}
+
+fn gone(name: &str, partition: u32, what: &str) -> PortError {
+    PortError::Fatal(format!(
+        "reading {name} partition {partition} goes on at offset {what}: records expired unread, or the topic was made \
+         anew. Raise its retention.ms; to go on without them start with another topic prefix"
+    ))
+}
+
+fn partition_failure(connection: &Connection, partition: Partition, code: RDKafkaErrorCode, why: &str) -> PortError {
+    let name = connection.topic(partition.topic.name());
+    match code {
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::LogTruncation => {
+            gone(&name, partition.partition, &format!("that is not there ({why})"))
+        }
+        code => {
+            let error = KafkaError::MessageConsumption(code);
+            by_code(code, format!("reading {name} partition {}: {error} ({why})", partition.partition))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The seams between the core and the world. Each has a real and an in-memory implementation.
+//!
+//! | port | says | real | in memory |
+//! |---|---|---|---|
+//! | [`Source`] | which records came in | [`crate::kafka`], [`crate::embedded`] | [`crate::memory`] |
+//! | [`Ledger`] | which epochs are committed | [`crate::kafka`], [`crate::embedded`] | [`crate::memory`] |
+//! | [`OutputLog`] | what was committed, for compaction and views | [`crate::kafka`], [`crate::embedded`] | [`crate::memory`] |
+//! | [`Clock`] | what time it is | [`SystemClock`] | the tests' own |
+//! | [`ColdStore`](crate::cold::ColdStore) | where Parquet lies | a directory | a directory |
+
+use evenkeel_dataflows::{Batch, Changes};
+use evenkeel_schemas::{Binding, Cut, Dataset, Partition};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What went wrong at a port, by what the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortError {
+    /// Recover and try again: the world may be better by then.
+    Retry(String),
+    /// Stop: somebody else took over.
+    Fenced,
+    /// Stop: trying again cannot help. Says what, where, and how to fix it.
+    Fatal(String),
+}
+
+impl std::fmt::Display for PortError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retry(what) | Self::Fatal(what) => f.write_str(what),
+            Self::Fenced => f.write_str("another evenkeel with the same transactional id took over; this one stops"),
+        }
+    }
+}
+
+impl std::error::Error for PortError {}
+
+/// What a poll brought.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// Records, each batch of one partition in offset order, batches of one partition in order too.
+    pub batches: Vec<Batch>,
+    /// Partitions that have more records by now than were read.
+    pub lagging: Vec<Partition>,
+}
+
+/// Where records come from. Ordering: per partition by offset. Reading changes nothing.
+pub trait Source: Send {
+    /// Starts (again) at these offsets, every other partition at its beginning.
+    ///
+    /// # Errors
+    /// `Fatal` if an offset is no longer there.
+    fn seek(&mut self, from: &Cut) -> Result<(), PortError>;
+
+    /// The next records: at most about `limit`, waiting at most `wait` for the first one.
+    ///
+    /// # Errors
+    /// `Retry` if the log cannot be reached now.
+    fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError>;
+}
+
+/// What a ledger holds when a process takes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Every committed binding from the `resume` epoch of the last one on, ascending; empty before the first commit.
+    pub bindings: Vec<Binding>,
+    /// The newest value per key of [`Dataset::State`], by key.
+    pub state: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Where epochs are committed: all outputs and the binding of an epoch become visible together, or never (law L2).
+pub trait Ledger: Send {
+    /// Takes over: fences whoever wrote before, drops what they left uncommitted, and says what is committed.
+    ///
+    /// # Errors
+    /// `Retry` if the ledger cannot be reached now.
+    fn recover(&mut self) -> Result<Committed, PortError>;
+
+    /// Commits whole epochs, durably and at once. After an error nobody knows whether it happened: the caller drops
+    /// its engine and recovers.
+    ///
+    /// # Errors
+    /// `Retry` or `Fenced`; see above.
+    fn commit(&mut self, epochs: &[Changes]) -> Result<(), PortError>;
+}
+
+/// One committed output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its offset in its dataset and partition; offsets ascend, with gaps.
+    pub offset: u64,
+    /// The `now_us` of its epoch.
+    pub at_us: i64,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
+/// Committed outputs, read back in order.
+pub trait OutputLog: Send {
+    /// Partitions of a dataset that hold something, ascending.
+    ///
+    /// # Errors
+    /// `Retry` if the log cannot be reached now.
+    fn partitions(&mut self, dataset: Dataset) -> Result<Vec<u32>, PortError>;
+
+    /// At most `limit` committed outputs from `offset` on; none means the end.
+    ///
+    /// # Errors
+    /// `Retry` if the log cannot be reached now, `Fatal` if it is damaged: says file and position.
+    fn read(&mut self, dataset: Dataset, partition: u32, offset: u64, limit: usize) -> Result<Vec<Row>, PortError>;
+}
+
+/// What time it is. The core never asks: the answer goes into bindings.
+pub trait Clock: Send {
+    /// µs since the Unix epoch, UTC.
+    fn now_us(&mut self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&mut self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Every test there is. What needs a broker or HAProxy runs where they can be had (KAFKA_BOOTSTRAP, or Java with Maven).
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+. tests/steps.sh
+evenkeel=${CARGO_TARGET_DIR:-target}/release/evenkeel
+scratch=$(mktemp -d)
+data=$scratch/data
+trap 'tests/kafka/down.sh; rm -rf "$scratch"' EXIT
+export KAFKA_PORT=${KAFKA_PORT:-29392} KAFKA_DATA=$scratch/kafka # of the broker that is started and stopped here
+
+replays_alike() {
+  local workers hash first=
+  for workers in 1 2 4; do
+    hash=$("$evenkeel" replay "$data" --workers "$workers" | tail -n 1) || return 1
+    echo "$workers workers: $hash"
+    [[ $hash == "hash "* && $hash == "${first:=$hash}" ]] || return 1
+  done
+}
+
+start_kafka() {
+  KAFKA_BOOTSTRAP=$(tests/kafka/up.sh) && export KAFKA_BOOTSTRAP
+}
+
+stop_kafka() {
+  unset KAFKA_BOOTSTRAP
+  tests/kafka/down.sh --wipe
+}
+
+step "unit, property and integration tests" cargo test --release --workspace
+step "the independent verifier finds every damage" python3 tests/verify_selftest.py
+
+if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o json --data "$data" --keep; then
+  step "verify" "$evenkeel" verify "$data"
+  step "verify.py log: the chain, without evenkeel's code" python3 tests/verify.py log "$data"/outputs/*.seg
+  step "replay: 1, 2 and 4 workers give one hash" replays_alike
+  step "compact to Parquet" "$evenkeel" compact --data "$data" --cold "$data/cold"
+  step "verify.py cold: files, ranges and heads" python3 tests/verify.py cold "$data/cold"
+  step "DuckDB, Polars and PyArrow read the same" python3 tests/readers.py "$data/cold"
+else
+  skip "verify, replay, compact and readers" "no data without the demo"
+fi
+
+if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
+  step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka
+elif why=$(missing java mvn); then
+  skip "Kafka" "$why"
+elif step "Kafka starts" start_kafka; then
+  # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
+  step "Kafka" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \
+    cargo test --release --test kafka
+  stop_kafka
+fi
+
+if why=$(missing haproxy kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missing java mvn); }; then
+  skip "HAProxy loop" "$why"
+else
+  step "HAProxy loop: a failing server is found and heals" env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/loop.py
+fi
+finish

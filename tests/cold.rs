@@ -1,0 +1,230 @@
+//! Cold storage: every committed row is in exactly one segment, whatever fails on the way (laws L2, L9), and nothing in
+//! them is changed unseen (law L7).
+
+#[path = "embedded/scratch.rs"]
+mod scratch;
+#[path = "cold/tampering.rs"]
+mod tampering;
+#[path = "cold/world.rs"]
+mod world;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt16Type, UInt64Type};
+use evenkeel::cold::{
+    ColdStore, DirectoryStore, MANIFEST, MemoryStore, Options, Segment, Verification, compact, verify_store,
+};
+use evenkeel::ports::{OutputLog, PortError};
+use evenkeel_schemas::Dataset;
+use evenkeel_schemas::audit::Entry;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use scratch::Scratch;
+use std::cell::Cell;
+use world::{Fault, Faulty, Log, contents, rollup};
+
+const SMALL: Options = Options { max_rows: 700, whole: true };
+
+fn segments(store: &dyn ColdStore) -> Vec<Segment> {
+    let text = store.get(MANIFEST).unwrap().unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect()
+}
+
+/// Tables of the segments of a dataset and partition, in order.
+fn tables(store: &dyn ColdStore, dataset: Dataset, partition: u32) -> Vec<RecordBatch> {
+    let scratch = Scratch::new();
+    let of = segments(store).into_iter().filter(|s| (s.dataset, s.partition) == (dataset, partition));
+    let table = |segment: Segment| {
+        let path = scratch.0.join("file.parquet");
+        std::fs::write(&path, store.get(&segment.file).unwrap().unwrap()).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();
+        let hints = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let hints = hints.into_iter().filter(|pair| pair.key.starts_with("evenkeel."));
+        let hints = hints.map(|pair| (pair.key, pair.value.unwrap())).collect();
+        let tables = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(tables.len(), 1);
+        let schema = tables[0].schema().as_ref().clone().with_metadata(hints);
+        tables[0].clone().with_schema(schema.into()).unwrap()
+    };
+    of.map(table).collect()
+}
+
+/// Every row of the log is in the store, once, in order; nothing else is.
+fn assert_holds(store: &dyn ColdStore, log: &Log, context: &str) {
+    for ((dataset, partition), rows) in &log.0 {
+        let column = if *dataset == Dataset::Audit { "seq" } else { "offset" };
+        let tables = tables(store, *dataset, *partition);
+        let stored = tables
+            .iter()
+            .flat_map(|table| table.column_by_name(column).unwrap().as_primitive::<UInt64Type>().values().to_vec());
+        let expected = match dataset {
+            Dataset::Audit => (0..rows.len() as u64).collect::<Vec<_>>(),
+            Dataset::Baselines => Vec::new(),
+            _ => rows.iter().map(|row| row.offset).collect(),
+        };
+        assert_eq!(stored.collect::<Vec<_>>(), expected, "{dataset:?} {partition}, {context}");
+    }
+    let named = segments(store).into_iter().map(|segment| segment.file).collect::<std::collections::BTreeSet<_>>();
+    let files = store.list("").unwrap().into_iter().filter(|name| name != MANIFEST).collect();
+    assert_eq!(named, files, "{context}");
+    assert!(matches!(verify_store(store), Verification::Whole { .. }), "{:?}, {context}", verify_store(store));
+}
+
+#[test]
+fn every_row_is_in_one_segment_of_its_date_and_a_rerun_does_nothing() {
+    let (mut log, store) = (Log::new(3000), MemoryStore::default());
+    let report = compact(&mut log, &store, &SMALL).unwrap();
+    assert_holds(&store, &log, "first run");
+    assert_eq!(report.written, segments(&store));
+    for segment in &report.written {
+        let day = if segment.file.contains("date=2026-11-21/") { 21 } else { 22 };
+        assert!(segment.file.contains(&format!("date=2026-11-{day}/")) && segment.rows <= 700, "{segment:?}");
+    }
+    let per_partition = report.written.iter().filter(|s| (s.dataset, s.partition) == (Dataset::Audit, 3)).count();
+    assert_eq!(per_partition, 6, "1500 rows a day: 700, 700, 100");
+    let before = contents(&store);
+    assert_eq!(compact(&mut log, &store, &SMALL).unwrap(), Default::default());
+    assert_eq!(contents(&store), before);
+    let Verification::Whole { entries, segments, heads } = verify_store(&store) else { panic!() };
+    assert_eq!((entries, segments, heads.len()), (6000, 36, 2));
+    let last = Entry::open(&log.0[&(Dataset::Audit, 3)][2999].value).unwrap().1;
+    assert_eq!(heads[&3], last.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+}
+
+#[test]
+fn an_incomplete_segment_waits_unless_all_is_wanted() {
+    let (log, store) = (Log::new(900), MemoryStore::default());
+    let options = |whole| Options { max_rows: 200, whole };
+    for rows in [0, 150, 199, 200, 333, 450, 451, 640, 900] {
+        compact(&mut log.until(rows), &store, &options(false)).unwrap();
+        let stored = tables(&store, Dataset::Audit, 0).iter().map(RecordBatch::num_rows).sum::<usize>();
+        let expected = match rows {
+            0..=199 => 0,
+            200..=399 => 200,
+            400..=450 => 400,
+            _ => 450 + (rows - 450) / 200 * 200,
+        };
+        assert_eq!(stored, expected, "{rows} rows, midnight at 450");
+    }
+    compact(&mut log.clone(), &store, &options(true)).unwrap();
+    assert_holds(&store, &log, "grown");
+}
+
+#[test]
+fn whatever_the_store_loses_every_row_is_there_once_after_the_next_run() {
+    let log = Log::new(40);
+    let options = Options { max_rows: 15, whole: true };
+    for fault in [Fault::Lost, Fault::AppliedButLost, Fault::Gone] {
+        for at in 0.. {
+            let store = MemoryStore::default();
+            let faulty = Faulty { store: &store, fault, at, calls: Cell::new(0) };
+            let failed = compact(&mut log.clone(), &faulty, &options).is_err();
+            assert_eq!(failed, at < faulty.calls.get(), "{fault:?} at {at}");
+            // The second run fails too, one call later than the first; the third does not.
+            let again = Faulty { store: &store, fault, at: (at * 7) % 13, calls: Cell::new(0) };
+            let _ = compact(&mut log.clone(), &again, &options);
+            let report = compact(&mut log.clone(), &store, &options).unwrap();
+            assert_holds(&store, &log, &format!("{fault:?} at call {at}, {report:?}"));
+            if !failed {
+                assert!(at > 50, "{at} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn more_than_a_crash_can_leave_behind_is_not_removed() {
+    let (mut log, store) = (Log::new(40), MemoryStore::default());
+    compact(&mut log, &store, &SMALL).unwrap();
+    store.remove(MANIFEST).unwrap();
+    let files = contents(&store);
+    let Err(PortError::Fatal(why)) = compact(&mut log, &store, &SMALL) else { panic!("files were removed") };
+    assert!(why.contains("12 files are not in the manifest"), "{why}");
+    assert_eq!(contents(&store), files);
+}
+
+#[test]
+fn a_broken_chain_in_the_log_is_named_and_nothing_after_it_is_compacted() {
+    let log = Log::new(100);
+    let audit = (Dataset::Audit, 0);
+    let break_at = |change: fn(&mut Vec<evenkeel::ports::Row>)| {
+        let (mut broken, store) = (log.clone(), MemoryStore::default());
+        change(broken.0.get_mut(&audit).unwrap());
+        let offset = broken.0[&audit][33].offset;
+        let Err(PortError::Fatal(why)) = compact(&mut broken, &store, &Options { max_rows: 10, whole: true }) else {
+            panic!("a broken chain was compacted")
+        };
+        assert!(why.contains(&format!("audit.log.v1 partition 0 offset {offset}: ")), "{why}");
+        let stored = tables(&store, Dataset::Audit, 0).iter().map(RecordBatch::num_rows).sum::<usize>();
+        assert_eq!(stored, 30);
+    };
+    break_at(|rows| rows[33].value[30] ^= 1);
+    break_at(|rows| rows[33].value.truncate(20));
+    break_at(|rows| drop(rows.remove(33)));
+    break_at(|rows| rows[33].value = rows[32].value.clone());
+    break_at(|rows| {
+        let (mut entry, _) = Entry::open(&rows[33].value).unwrap();
+        entry.payload = b"other".to_vec();
+        rows[33].value = entry.seal(&Entry::open(&rows[31].value).unwrap().1).0;
+    });
+}
+
+#[test]
+fn columns_say_what_the_rows_said() {
+    let (mut log, store) = (Log::new(60), MemoryStore::default());
+    compact(&mut log, &store, &SMALL).unwrap();
+    let tables = tables(&store, Dataset::Rollups, 0);
+    let rows = &log.0[&(Dataset::Rollups, 0)];
+    let mut i = 0;
+    for table in &tables {
+        let integers = |name: &str| table.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
+        let lists = |name: &str| table.column_by_name(name).unwrap().as_list::<i32>().clone();
+        let text = |name: &str| table.column_by_name(name).unwrap().as_string::<i32>().clone();
+        let start = table.column_by_name("start").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        for row in 0..table.num_rows() {
+            let expected = rollup(i, rows[i].at_us);
+            assert_eq!(text("service").value(row), "checkout");
+            let route = expected.key.get(evenkeel_schemas::Dimension::Route);
+            assert_eq!(text("route").iter().nth(row).unwrap(), route);
+            assert_eq!(start.value(row), expected.start_us);
+            assert_eq!(integers("requests").value(row), expected.statistics.requests);
+            assert_eq!(integers("errors").value(row), expected.statistics.errors);
+            assert_eq!(integers("latency_sum_us").value(row), expected.latency_sum_us);
+            let (buckets, counts) = (lists("buckets").value(row), lists("counts").value(row));
+            let buckets = buckets.as_primitive::<UInt16Type>().values().to_vec();
+            let histogram = buckets.into_iter().zip(counts.as_primitive::<Int64Type>().values().to_vec());
+            assert_eq!(histogram.collect::<Vec<_>>(), expected.histogram);
+            i += 1;
+        }
+    }
+    assert_eq!(i, 60);
+}
+
+#[test]
+fn a_directory_keeps_values_under_names_and_has_one_writer() {
+    let scratch = Scratch::new();
+    let directory = scratch.0.join("cold");
+    let store = DirectoryStore::open(&directory).unwrap();
+    for (name, bytes) in [("a/b/one", b"1"), ("a/two", b"2"), ("three", b"3"), ("a/two", b"4")] {
+        store.put(name, bytes).unwrap();
+    }
+    assert_eq!(store.list("a/").unwrap(), ["a/b/one", "a/two"]);
+    assert_eq!(store.list("").unwrap(), ["a/b/one", "a/two", "three"]);
+    assert_eq!(store.get("a/two").unwrap().unwrap(), b"4");
+    store.remove("a/two").unwrap();
+    store.remove("a/two").unwrap();
+    assert_eq!(store.get("a/two").unwrap(), None);
+    for name in ["../x", "/etc/passwd", "a//b", "a/../../x", "", "."] {
+        assert!(matches!(store.get(name), Err(PortError::Fatal(_))), "{name:?}");
+    }
+    let second = DirectoryStore::open(&directory);
+    assert!(matches!(second, Err(PortError::Fatal(why)) if why.contains("in use")));
+    drop(store);
+    let store = DirectoryStore::open(&directory).unwrap();
+    let mut log = Log::new(50);
+    compact(&mut log, &store, &SMALL).unwrap();
+    assert_holds(&DirectoryStore::read_only(&directory), &log, "a directory");
+    assert!(log.partitions(Dataset::State).unwrap().is_empty());
+}

@@ -1,0 +1,198 @@
+//! A log in memory with some of everything, and a store that fails when told to.
+
+use crate::scratch::Random;
+use evenkeel::cold::{ColdStore, MemoryStore};
+use evenkeel::ports::{OutputLog, PortError, Row};
+use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
+use evenkeel_schemas::{
+    Cause, Command, CommandKind, Dataset, Decision, Detector, Dimension, Incident, IncidentState, Key, Mode, Rollup,
+    Tally, Verdict,
+};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// 2026-11-21T23:59:00Z, µs: the rows cross midnight.
+pub const START_US: i64 = 1_795_305_540_000_000;
+
+/// Committed outputs in memory.
+#[derive(Clone, Default)]
+pub struct Log(pub BTreeMap<(Dataset, u32), Vec<Row>>);
+
+impl OutputLog for Log {
+    fn partitions(&mut self, dataset: Dataset) -> Result<Vec<u32>, PortError> {
+        Ok(self.0.keys().filter(|(held, _)| *held == dataset).map(|(_, partition)| *partition).collect())
+    }
+
+    fn read(&mut self, dataset: Dataset, partition: u32, offset: u64, limit: usize) -> Result<Vec<Row>, PortError> {
+        let rows = self.0.get(&(dataset, partition)).map_or(&[][..], Vec::as_slice);
+        Ok(rows.iter().filter(|row| row.offset >= offset).take(limit).cloned().collect())
+    }
+}
+
+impl Log {
+    /// `count` rows per dataset, audit in two partitions; a day's turn in their middle, gaps in their offsets.
+    pub fn new(count: usize) -> Self {
+        let (mut log, mut random) = (Self::default(), Random(5));
+        for partition in [0, 3] {
+            let mut chain = Chain::new(ORIGIN, partition);
+            log.fill((Dataset::Audit, partition), count, &mut random, |i, at_us| {
+                let entry = entry(i, at_us);
+                (entry.entity.clone().into_bytes(), chain.append(entry))
+            });
+        }
+        log.fill((Dataset::Rollups, 0), count, &mut random, |i, at_us| json(&rollup(i, at_us)));
+        log.fill((Dataset::Verdicts, 0), count, &mut random, |i, at_us| json(&verdict(i, at_us)));
+        log.fill((Dataset::Incidents, 0), count, &mut random, |i, at_us| json(&incident(i, at_us)));
+        log.fill((Dataset::Commands, 0), count, &mut random, |i, at_us| json(&command(i, at_us)));
+        log.fill((Dataset::Baselines, 0), 3, &mut random, |_, _| (Vec::new(), b"not kept cold".to_vec()));
+        log
+    }
+
+    fn fill(
+        &mut self,
+        of: (Dataset, u32),
+        count: usize,
+        random: &mut Random,
+        mut make: impl FnMut(usize, i64) -> (Vec<u8>, Vec<u8>),
+    ) {
+        let mut offset = 0;
+        for i in 0..count {
+            offset += 1 + random.below(3);
+            let at_us = START_US + i as i64 * (120_000_000 / count as i64);
+            let (key, value) = make(i, at_us);
+            self.0.entry(of).or_default().push(Row { offset, at_us, key, value });
+        }
+    }
+
+    /// The log as it was when each partition had at most `rows`.
+    pub fn until(&self, rows: usize) -> Self {
+        Self(self.0.iter().map(|(of, all)| (*of, all[..all.len().min(rows)].to_vec())).collect())
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> (Vec<u8>, Vec<u8>) {
+    (b"key".to_vec(), serde_json::to_vec(value).unwrap())
+}
+
+/// The `i`th audit entry.
+pub fn entry(i: usize, ts_us: i64) -> Entry {
+    Entry {
+        epoch: i as u64 / 3,
+        ts_us: ts_us - 77,
+        event_type: ["change", "verdict"][i % 2].to_owned(),
+        table: "shop.orders".to_owned(),
+        op: ["c", "u", "d"][i % 3].to_owned(),
+        actor: "postgresql/shop/7".to_owned(),
+        entity: format!("order-{}", i % 100),
+        payload: format!("{{\"op\":\"u\",\"after\":{{\"id\":{i}}},\"ü\":\"\u{0}\"}}").into_bytes(),
+        ..Entry::default()
+    }
+}
+
+fn key(i: usize) -> Key {
+    let route = format!("/route/{}", i % 4);
+    let mut values = vec![(Dimension::Service, "checkout"), (Dimension::Route, route.as_str())];
+    values.truncate(1 + i % 2);
+    Key::new(values)
+}
+
+/// The `i`th rollup.
+pub fn rollup(i: usize, at_us: i64) -> Rollup {
+    let mut tally = Tally::default();
+    (0..=i as u32 % 50).for_each(|j| tally.count(1000 + 997 * j, j % 7 == 0));
+    Rollup::new(key(i), at_us - at_us % 60_000_000, &tally)
+}
+
+fn verdict(i: usize, at_us: i64) -> Verdict {
+    Verdict {
+        key: key(i),
+        detector: Detector::ErrorRate,
+        decision: [Decision::Fire, Decision::Clear][i % 2],
+        reason: "above_baseline".to_owned(),
+        at_us,
+        since_us: at_us - 5,
+        evidence: format!("errors {i}"),
+    }
+}
+
+fn incident(i: usize, at_us: i64) -> Incident {
+    let nodes = (0..i % 3).map(|node| format!("checkout-{node}")).collect();
+    let (detector, evidence) = (Detector::Latency, "p99".to_owned());
+    Incident {
+        incident_id: format!("INC-{i}"),
+        service: "checkout".to_owned(),
+        state: IncidentState::Open,
+        cause: Cause { detector, key: key(i), nodes, since_us: at_us - 9, evidence, verdicts: 2 },
+        opened_us: at_us,
+        at_us,
+    }
+}
+
+fn command(i: usize, at_us: i64) -> Command {
+    Command {
+        command_id: format!("CMD-{i}"),
+        kind: CommandKind::RestartNode,
+        target: "checkout-1".to_owned(),
+        service: "checkout".to_owned(),
+        incident_id: format!("INC-{i}"),
+        mode: Mode::Auto,
+        reason: "latency".to_owned(),
+        at_us,
+        expires_us: at_us + 1,
+    }
+}
+
+/// What becomes of the call at which a store fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// It does nothing, and says so.
+    Lost,
+    /// It does its work, and says it did not.
+    AppliedButLost,
+    /// It and all after it do nothing: the process is gone.
+    Gone,
+}
+
+/// A store that fails at the `at`th call.
+pub struct Faulty<'a> {
+    pub store: &'a MemoryStore,
+    pub fault: Fault,
+    pub at: usize,
+    pub calls: Cell<usize>,
+}
+
+impl Faulty<'_> {
+    fn call<T>(&self, work: impl FnOnce() -> Result<T, PortError>) -> Result<T, PortError> {
+        let call = self.calls.replace(self.calls.get() + 1);
+        let fails = if self.fault == Fault::Gone { call >= self.at } else { call == self.at };
+        if fails && self.fault != Fault::AppliedButLost {
+            return Err(PortError::Retry("injected".to_owned()));
+        }
+        let done = work();
+        if fails { Err(PortError::Retry("injected".to_owned())) } else { done }
+    }
+}
+
+impl ColdStore for Faulty<'_> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        self.call(|| self.store.put(name, bytes))
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        self.call(|| self.store.get(name))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.call(|| self.store.list(prefix))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PortError> {
+        self.call(|| self.store.remove(name))
+    }
+}
+
+/// Everything in a store.
+pub fn contents(store: &MemoryStore) -> BTreeMap<String, Vec<u8>> {
+    let names = store.list("").unwrap();
+    names.into_iter().map(|name| (name.clone(), store.get(&name).unwrap().unwrap())).collect()
+}

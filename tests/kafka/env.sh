@@ -1,0 +1,15 @@
+# shellcheck shell=bash disable=SC2034
+# Settings of the test broker, sourced by up.sh and down.sh; each can be set from outside.
+# To crash it: kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; a second later up.sh starts it again on the same data.
+KAFKA_PORT=${KAFKA_PORT:-29092} # clients; the controller listens on the next one
+KAFKA_HEAP=${KAFKA_HEAP:-512m}
+kafka_cache=${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel
+KAFKA_DATA=${KAFKA_DATA:-$kafka_cache/kafka-$KAFKA_PORT}
+KAFKA_DATA=$(realpath -m "$KAFKA_DATA")
+kafka_pid_file=$KAFKA_DATA/kafka.pid
+
+# True if the pid file names a live process that runs this broker's own configuration, and not a stranger that got its number.
+kafka_alive() {
+  [ -s "$kafka_pid_file" ] &&
+    tr '\0' '\n' 2>/dev/null <"/proc/$(cat "$kafka_pid_file")/cmdline" | grep -qxF "$KAFKA_DATA/server.properties"
+}

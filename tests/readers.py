@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Reads a folder of evenkeel's Parquet files with DuckDB, Polars and PyArrow, and compares what they see.
+
+    readers.py DIR
+
+For every dataset and partition the three must read as many rows as manifest.jsonl says, under the same column names; of the
+audit log also every `seq` from the manifest's first to its last, once. Exit 0: they agree, 1: they do not, 2: nothing to read.
+The three come from PyPI into a virtual environment in the user's cache. READERS_SKIP=1, or no PyPI: a line that says so, exit 0.
+"""
+import collections
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PACKAGES = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1"]
+
+
+def with_duckdb(folder):
+    import duckdb
+
+    return duckdb.sql(f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)").to_arrow_table()
+
+
+def with_polars(folder):
+    import polars
+
+    return polars.read_parquet(f"{folder}/**/*.parquet", hive_partitioning=True).to_arrow()
+
+
+def with_pyarrow(folder):
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive").to_table()
+
+
+# Each reads every column, so that a page it cannot decode is noticed.
+READERS = {"duckdb": with_duckdb, "polars": with_polars, "pyarrow": with_pyarrow}
+
+
+def expected_rows(folder):
+    """What the manifest says: {dataset: {partition: [rows, first, last]}}."""
+    datasets = collections.defaultdict(dict)
+    for row in map(json.loads, (folder / "manifest.jsonl").read_text().splitlines()):
+        total = datasets[row["dataset"]].setdefault(row["partition"], [0, row["first"], row["last"]])
+        total[0] += row["rows"]
+        total[2] = row["last"]
+    return datasets
+
+
+def complaints(dataset, partitions, table):
+    """What a reader's table of a dataset has that the manifest does not say, or the other way round."""
+    rows = collections.Counter(table["partition"].to_pylist())
+    said = {partition: count for partition, (count, _, _) in partitions.items()}
+    if rows != said:
+        yield f"rows by partition {dict(rows)}, the manifest says {said}"
+    if dataset != "audit":
+        return
+    seen = collections.defaultdict(list)
+    for partition, seq in zip(table["partition"].to_pylist(), table["seq"].to_pylist()):
+        seen[partition].append(seq)
+    for partition, (_, first, last) in partitions.items():
+        if sorted(seen[partition]) != list(range(first, last + 1)):
+            yield f"partition {partition}: not every seq from {first} to {last} once"
+
+
+def check(folder, dataset, partitions):
+    """Reads one dataset three times; prints a line; returns whether all is as it should be."""
+    found, columns, wrong = [], set(), []
+    for name, read in READERS.items():
+        try:
+            table = read(folder / dataset)
+        except Exception as error:  # of whatever kind: each library has its own
+            wrong.append(f"{name}: {type(error).__name__}: {error}")
+            found.append("-")
+            continue
+        found.append(table.num_rows)
+        columns.add(tuple(sorted(table.column_names)))
+        wrong += [f"{name}: {text}" for text in complaints(dataset, partitions, table)]
+    if len(columns) > 1:
+        wrong.append(f"the readers see different columns: {sorted(columns)}")
+    manifest = sum(rows for rows, _, _ in partitions.values())
+    print(f"{dataset:<12}{len(partitions):>11}{manifest:>11}", *(f"{rows:>10}" for rows in found))
+    for text in wrong:
+        print(f"  {text}")
+    return not wrong
+
+
+def main(folder):
+    try:
+        datasets = expected_rows(folder)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"nothing to read: {type(error).__name__}: {error}")
+        return 2
+    print(f"{'dataset':<12}{'partitions':>11}{'manifest':>11}", *(f"{name:>10}" for name in READERS))
+    results = [check(folder, dataset, partitions) for dataset, partitions in sorted(datasets.items())]
+    return 2 if not results else 0 if all(results) else 1
+
+
+def environment():
+    """The Python of a virtual environment that has the packages, made when missing; None if PyPI does not give them."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenkeel/venv"
+    python, note, wanted = home / "bin/python", home / "packages", "\n".join(PACKAGES)
+    if note.exists() and note.read_text() == wanted:
+        return python
+    if subprocess.run([sys.executable, "-m", "venv", "--clear", home]).returncode != 0:
+        return None
+    for pause_s in (5, 15, 0):
+        if subprocess.run([python, "-m", "pip", "install", "-q", "--only-binary=:all:", *PACKAGES]).returncode == 0:
+            note.write_text(wanted)
+            return python
+        time.sleep(pause_s)
+    return None
+
+
+def start(folder):
+    """Checks the folder, in the virtual environment."""
+    if os.environ.get("READERS_INSIDE") == "1":
+        return main(folder)
+    python = None if os.environ.get("READERS_SKIP") == "1" else environment()
+    if python is None:
+        print("skipped: READERS_SKIP is set, or no virtual environment could be made with " + ", ".join(PACKAGES))
+        return 0
+    return subprocess.run([python, __file__, folder], env={**os.environ, "READERS_INSIDE": "1"}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(start(Path(sys.argv[1])) if len(sys.argv) == 2 else __doc__)

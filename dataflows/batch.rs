@@ -85,15 +85,26 @@ impl Batch {
         })
     }
 
+    /// At most `limit` records from the `from`-th on.
+    pub fn slice(&self, from: usize, limit: usize) -> Self {
+        let start = |row: usize| row.checked_sub(1).map_or(0, |before| self.rows[before].payload_end);
+        let from = from.min(self.rows.len());
+        let to = from.saturating_add(limit).min(self.rows.len());
+        let (low, high) = (start(from), start(to));
+        let shift = |row: &Row| Row { key_end: row.key_end - low, payload_end: row.payload_end - low, ..*row };
+        let rows = self.rows[from..to].iter().map(shift).collect();
+        Self { partition: self.partition, rows, arena: self.arena[low..high].to_vec() }
+    }
+
     /// Takes off the front the records below `offset`; `None` if there are none.
     pub fn split_before(&mut self, offset: u64) -> Option<Self> {
-        let mut below = Self::new(self.partition);
-        let mut rest = Self::new(self.partition);
-        for record in self.iter() {
-            let side = if record.at.offset < offset { &mut below } else { &mut rest };
-            side.push(record.at.offset, record.timestamp_us, record.key, record.payload);
+        let at = self.rows.partition_point(|row| row.offset < offset);
+        if at == self.rows.len() {
+            let all = std::mem::replace(self, Self::new(self.partition));
+            return (!all.is_empty()).then_some(all);
         }
-        *self = rest;
+        let below = self.slice(0, at);
+        *self = self.slice(at, usize::MAX);
         (!below.is_empty()).then_some(below)
     }
 }

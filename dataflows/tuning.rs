@@ -45,6 +45,8 @@ pub struct Tuning {
     pub max_keys: usize,
     /// How long after its end a tick stays open for stragglers, ms.
     pub grace_ms: i64,
+    /// While a key counts something, its baseline is said every so often, s.
+    pub baseline_every_s: i64,
     /// Number of audit partitions; fixed for the life of a log.
     pub audit_partitions: u32,
     /// The origin in the genesis of the audit chain.
@@ -124,6 +126,7 @@ impl Default for Tuning {
             ],
             max_keys: 200_000,
             grace_ms: 1_000,
+            baseline_every_s: 10,
             audit_partitions: 4,
             origin: evenkeel_schemas::audit::ORIGIN.to_owned(),
             mode: Mode::Observe,
@@ -176,6 +179,7 @@ impl Tuning {
             ("key_sets: dimensions must ascend", self.key_sets.iter().all(|set| set.is_sorted_by(|a, b| a < b))),
             ("max_keys: 64 to 100000000", (SHARDS as usize..=100_000_000).contains(&self.max_keys)),
             ("grace_ms: 0 to 60000", (0..=60_000).contains(&self.grace_ms)),
+            ("baseline_every_s: 1 to 60", (1..=60).contains(&self.baseline_every_s)),
             ("audit_partitions: 1 to 256", (1..=256).contains(&self.audit_partitions)),
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),

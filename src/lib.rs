@@ -1,8 +1,16 @@
 //! The shell of evenkeel: moves epochs between the world and the core.
 
-pub mod ports;
-pub mod shop;
+pub mod cli;
 pub mod cold;
+pub mod demo;
 pub mod embedded;
+pub mod http;
 pub mod kafka;
+pub mod memory;
+pub mod metrics;
+pub mod pipeline;
+pub mod ports;
+pub mod replay;
+pub mod service;
 pub mod ship;
+pub mod shop;

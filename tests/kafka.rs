@@ -88,10 +88,22 @@ fn what_was_committed_is_recovered() {
 
     let mut outputs = KafkaOutputs::new(connection);
     assert_eq!(outputs.partitions(Dataset::Audit).expect("answers"), [3]);
+    let start = Instant::now();
     assert_eq!(read_all(&mut outputs, Dataset::Verdicts, 0), ["x", "y"]);
+    eprintln!("reading another dataset to its end: {:?}", start.elapsed());
     let rows = outputs.read(Dataset::Verdicts, 0, 1, 10).expect("reads");
     assert_eq!(rows[0].at_us, second.binding.now_us);
     assert_eq!(outputs.partitions(Dataset::Incidents).expect("answers"), [] as [u32; 0]);
+}
+
+#[test]
+fn brokers_that_are_not_there_are_named_with_the_reason() {
+    let connection = Connection::plain("127.0.0.1:1");
+    let Err(PortError::Retry(text)) = KafkaLedger::new(connection.clone(), "id").recover() else {
+        panic!("they may come yet");
+    };
+    assert!(text.contains("127.0.0.1:1") && text.contains("refused"), "{text}");
+    assert!(matches!(KafkaSource::new(connection, &Topic::ALL).seek(&Cut::default()), Err(PortError::Retry(_))));
 }
 
 #[test]

@@ -54,9 +54,6 @@ pub(crate) enum Observation {
 /// An observation of a key.
 pub(crate) type Observed = (Arc<Key>, Observation);
 
-/// Baselines of a key are said every so many ticks.
-const BASELINE_EVERY: i64 = 10;
-
 #[derive(Serialize, Deserialize)]
 struct Admission {
     key: Key,
@@ -216,11 +213,12 @@ impl Windows {
 
     fn close(&mut self, now: Moment, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
         let until = self.tuning.open_tick(now.now_us);
+        let every_s = self.tuning.baseline_every_s;
         for shard in &mut self.shards {
             if shard.open_tick() == i64::MIN {
                 *shard = Shard::new(shard.number, until);
             }
-            shard.close(until, |shard, tick, closed| after_close(shard, tick, &closed, said, put));
+            shard.close(until, |shard, tick, closed| after_close(shard, (tick, &closed), every_s, said, put));
         }
         self.closed_in = now.epoch.0;
     }
@@ -265,7 +263,13 @@ fn restore(shard: &mut Shard, state: &State) {
 }
 
 /// Says what a closed tick brought: slots, rollups, baselines, observations; lets idle keys go.
-fn after_close(shard: &mut Shard, tick: i64, closed: &Closed, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
+fn after_close(
+    shard: &mut Shard,
+    (tick, closed): (i64, &Closed),
+    every_s: i64,
+    said: &mut Vec<Observed>,
+    put: &mut Vec<Output>,
+) {
     for (width, number) in &closed.slots {
         put.push(shard.ring(*width).record(shard.number, *number));
         if SLOT_WIDTHS_S[*width] == 60 {
@@ -277,7 +281,8 @@ fn after_close(shard: &mut Shard, tick: i64, closed: &Closed, said: &mut Vec<Obs
         let state = shard.key(*index);
         said.push((Arc::clone(&state.key), observe(state, shard.ring(0).get(tick), at_us)));
     }
-    let due = |state: &KeyState| (tick + state.id.1 as i64 % BASELINE_EVERY).rem_euclid(BASELINE_EVERY) == 0;
+    // Staggered by key, so that no second has to say them all.
+    let due = |state: &KeyState| (tick + state.id.1 as i64 % every_s).rem_euclid(every_s) == 0;
     for state in shard.indices().map(|index| shard.key(index)) {
         if closed.ticked && due(state) && state.totals[0].requests > 0 {
             put.push(baseline(state, at_us));

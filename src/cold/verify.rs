@@ -37,6 +37,16 @@ pub enum Verification {
     Unusable(String),
 }
 
+impl std::fmt::Display for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole { entries, segments, .. } => write!(f, "whole: {entries} audit entries, {segments} segments"),
+            Self::Tampered(tampered) => write!(f, "tampered: {tampered}"),
+            Self::Unusable(why) => write!(f, "unusable: {why}"),
+        }
+    }
+}
+
 /// The first bad place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tampered {
@@ -78,6 +88,8 @@ impl From<PortError> for Failure {
 pub struct Followed {
     /// By audit partition.
     pub chains: BTreeMap<u32, Chain>,
+    /// The head after each audit segment, by partition and the number of the entry that follows.
+    pub heads: BTreeMap<(u32, u64), Hash>,
     /// Segments of all datasets.
     pub segments: u64,
 }
@@ -105,7 +117,7 @@ fn verify_both(store: &dyn ColdStore, log: Option<&Path>) -> Result<Followed, Fa
 
 fn conclude(result: Result<Followed, Failure>) -> Verification {
     match result {
-        Ok(Followed { chains, segments }) => Verification::Whole {
+        Ok(Followed { chains, segments, .. }) => Verification::Whole {
             entries: chains.values().map(Chain::next_seq).sum(),
             segments,
             heads: chains.iter().map(|(partition, chain)| (*partition, hex(&chain.head()))).collect(),
@@ -139,7 +151,9 @@ fn verify_segments(store: &dyn ColdStore, may_be_empty: bool) -> Result<Followed
         let tables = check_file(segment, store)?;
         if segment.dataset == Dataset::Audit {
             let fresh = || Chain::new(ORIGIN, segment.partition);
-            follow(segment, &tables, followed.chains.entry(segment.partition).or_insert_with(fresh))?;
+            let chain = followed.chains.entry(segment.partition).or_insert_with(fresh);
+            follow(segment, &tables, chain)?;
+            followed.heads.insert((segment.partition, chain.next_seq()), chain.head());
         } else {
             check_offsets(segment, &tables)?;
         }

@@ -20,11 +20,10 @@ pub fn verify_log(directory: &Path, cold: &mut Followed) -> Result<(), Failure> 
     }
     let mut log = EmbeddedOutputs::new(directory);
     // Partition 0 always: looking for its rows reads every frame.
-    let mut partitions = log.partitions(Dataset::Audit)?.into_iter().collect::<BTreeSet<_>>();
+    let mut partitions = log.partitions(Dataset::Audit).map_err(damage)?.into_iter().collect::<BTreeSet<_>>();
     partitions.extend(cold.chains.keys().chain(&[0]));
     for partition in partitions {
-        let frozen = cold.chains.get(&partition);
-        let chain = follow_partition(&mut log, partition, frozen)?;
+        let chain = follow_partition(&mut log, partition, cold)?;
         if chain.next_seq() > 0 {
             cold.chains.insert(partition, chain);
         }
@@ -32,7 +31,7 @@ pub fn verify_log(directory: &Path, cold: &mut Followed) -> Result<(), Failure> 
     Ok(())
 }
 
-fn follow_partition(log: &mut EmbeddedOutputs, partition: u32, frozen: Option<&Chain>) -> Result<Chain, Failure> {
+fn follow_partition(log: &mut EmbeddedOutputs, partition: u32, cold: &Followed) -> Result<Chain, Failure> {
     let (mut chain, mut offset) = (Chain::new(ORIGIN, partition), 0);
     loop {
         let rows = log.read(Dataset::Audit, partition, offset, READ_ROWS).map_err(damage)?;
@@ -40,14 +39,14 @@ fn follow_partition(log: &mut EmbeddedOutputs, partition: u32, frozen: Option<&C
         offset = last.offset + 1;
         for row in &rows {
             follow_row(row, partition, &mut chain)?;
-            let frozen = frozen.filter(|frozen| frozen.next_seq() == chain.next_seq());
-            if frozen.is_some_and(|frozen| frozen.head() != chain.head()) {
+            let head = cold.heads.get(&(partition, chain.next_seq()));
+            if head.is_some_and(|head| *head != chain.head()) {
                 let why = "the log's chain is another one than that of the cold segments";
                 return Err(tampered(Some(partition), Some(chain.next_seq() - 1), why));
             }
         }
     }
-    if frozen.is_some_and(|frozen| frozen.next_seq() > chain.next_seq()) {
+    if cold.chains.get(&partition).is_some_and(|frozen| frozen.next_seq() > chain.next_seq()) {
         let why = "the log ends before the cold segments do: its tail was cut off";
         return Err(tampered(Some(partition), Some(chain.next_seq()), why));
     }

@@ -4,12 +4,17 @@ use super::client::{Consumer, Producer, Reporter};
 use crate::ports::PortError;
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a question to the brokers (metadata, offsets) may take.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a client that failed may take to say why.
+const LAST_WORDS: Duration = Duration::from_millis(10);
+/// Client events (errors, log lines) served in one go, so that a flood of them cannot hold back anything else.
+pub(super) const CLIENT_EVENTS: usize = 64;
 /// Largest record, bytes.
 pub const MAX_RECORD_BYTES: usize = 8 << 20;
 /// A batch stays below the brokers' default limit of 1,048,588 bytes a batch.
@@ -120,6 +125,13 @@ impl Connection {
             config.set(*key, *value);
         }
         config.create_with_context(C::default()).map_err(|error| self.failure("making a Kafka client", &error, None))
+    }
+
+    /// As [`Self::failure`], of a call to a consumer: lets it say first why it cannot reach anybody.
+    pub(super) fn consumer_failure(&self, doing: &str, error: &KafkaError, consumer: &Consumer) -> PortError {
+        // Not without any wait: such a poll ends at the first log line.
+        let _words = (0..CLIENT_EVENTS).map_while(|_| consumer.poll(LAST_WORDS)).count();
+        self.failure(doing, error, Some(consumer.client().context()))
     }
 
     /// What `error` asks of the caller; `doing` says what was going on, `reporter` what the client said last.

@@ -11,7 +11,7 @@
 //! commit would wait for two more answers, and a missing right on a group could keep epochs from being committed.
 
 use super::client::{Consumer, Producer};
-use super::connection::FetchAhead;
+use super::connection::{CLIENT_EVENTS, FetchAhead};
 use super::topics::{AUDIT_PARTITIONS, BINDINGS, create_missing, outputs};
 use super::{Connection, recovery};
 use crate::ports::{Committed, Ledger, PortError};
@@ -139,7 +139,7 @@ impl KafkaLedger {
     fn say_offsets(&self, session: &mut Session, upper: &Cut) {
         let Session { group, said, .. } = session;
         // Serves the client's answers and log lines; nothing is assigned to it.
-        while group.poll(Duration::ZERO).is_some() {}
+        let _answers = (0..CLIENT_EVENTS).map_while(|_| group.poll(Duration::ZERO)).count();
         if said.is_some_and(|at| at.elapsed() < OFFSETS_EVERY) {
             return;
         }
@@ -164,6 +164,7 @@ impl KafkaLedger {
             use RDKafkaErrorCode as Code;
             matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
         };
+        producer.poll(Duration::ZERO);
         if producer.client().fatal_error().is_some_and(|(code, _)| by_fence(&code)) {
             return PortError::Fenced;
         }

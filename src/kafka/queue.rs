@@ -13,6 +13,7 @@
 #![expect(unsafe_code, reason = "bulk consumption is measured to pay, and is not in the safe API; see the safety part")]
 
 use super::client::Consumer;
+use super::connection::CLIENT_EVENTS;
 use rdkafka::bindings as native;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -23,8 +24,6 @@ use std::time::Duration;
 
 /// Messages taken from the queue in one call.
 const CHUNK: usize = 4096;
-/// Client events (errors, log lines) served per call, so that a flood of them cannot hold back records.
-const CLIENT_EVENTS: usize = 64;
 
 /// The partitions assigned to one consumer, numbered as they were added.
 pub(super) struct Queue {

@@ -39,7 +39,7 @@ pub(super) struct Extent {
 /// What every partition of `topic` (its name on the brokers) holds, ascending; none if there is no such topic.
 pub(super) fn extents(connection: &Connection, topic: &str) -> Result<Vec<Extent>, PortError> {
     let consumer = connection.consumer(GROUP, FetchAhead::Little)?;
-    let failure = |error| connection.failure(&format!("asking for {topic}"), &error, Some(consumer.context()));
+    let failure = |error| connection.consumer_failure(&format!("asking for {topic}"), &error, &consumer);
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(failure)?;
     let mut partitions: Vec<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
     partitions.sort_unstable();
@@ -136,6 +136,6 @@ impl Reader {
 
     fn failure(&self, doing: &str, error: &rdkafka::error::KafkaError) -> PortError {
         let doing = format!("{doing} {} partition {}", self.topic, self.partition);
-        self.connection.failure(&doing, error, Some(self.queue.consumer().context()))
+        self.connection.consumer_failure(&doing, error, self.queue.consumer())
     }
 }

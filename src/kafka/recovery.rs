@@ -15,6 +15,9 @@ const LOOK_BACK: u64 = 4096;
 /// Records read in one turn.
 const TURN: usize = 10_000;
 
+/// Key and newest value, by key.
+type State = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Reads everything that a restart needs.
 pub(super) fn committed(connection: &Connection) -> Result<Committed, PortError> {
     let state = state(connection)?;
@@ -87,7 +90,7 @@ fn consecutive(bindings: Vec<Binding>, topic: &str) -> Result<Vec<Binding>, Port
 }
 
 /// The newest value per key of the state topic, by key; an empty value means that the key is gone.
-fn state(connection: &Connection) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PortError> {
+fn state(connection: &Connection) -> Result<State, PortError> {
     let topic = connection.topic(Dataset::State.topic());
     let mut newest = BTreeMap::new();
     for extent in extents(connection, &topic)? {

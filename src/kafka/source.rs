@@ -25,7 +25,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(30);
 /// The consumer group's name; nothing is committed for it, but some brokers want a right for it.
 const GROUP: &str = "evenkeel-source";
 
-/// Records of the input topics, from Kafka.
+/// Records of the input topics, from Kafka. Brokers that are away are waited for: until they are back polls bring
+/// nothing, and nothing is lost.
 pub struct KafkaSource {
     connection: Connection,
     topics: Vec<Topic>,
@@ -96,7 +97,7 @@ impl Open {
             let name = connection.topic(topic.name());
             let metadata = consumer
                 .fetch_metadata(Some(&name), ANSWER_WITHIN)
-                .map_err(|e| connection.failure(&format!("asking for {name}"), &e, Some(consumer.context())))?;
+                .map_err(|e| connection.consumer_failure(&format!("asking for {name}"), &e, consumer))?;
             let topics = metadata.topics().first();
             partitions.extend(
                 topics
@@ -118,7 +119,7 @@ impl Open {
             self.positions.push(position);
         }
         let assigned = self.queue.assign(&assignment);
-        assigned.map_err(|e| connection.failure("assigning partitions", &e, Some(self.queue.consumer().context())))
+        assigned.map_err(|e| connection.consumer_failure("assigning partitions", &e, self.queue.consumer()))
     }
 
     /// Where to begin in `partition`, and where it ends now.
@@ -130,9 +131,9 @@ impl Open {
     ) -> Result<(Position, Offset), PortError> {
         let name = connection.topic(partition.topic.name());
         let consumer = self.queue.consumer();
-        let (low, end) = consumer.fetch_watermarks(&name, number(partition), ANSWER_WITHIN).map_err(|e| {
-            connection.failure(&format!("asking for the offsets of {name}"), &e, Some(consumer.context()))
-        })?;
+        let (low, end) = consumer
+            .fetch_watermarks(&name, number(partition), ANSWER_WITHIN)
+            .map_err(|e| connection.consumer_failure(&format!("asking for the offsets of {name}"), &e, consumer))?;
         let (low, end) = (low.unsigned_abs(), end.unsigned_abs());
         if let Some(next) = next.filter(|next| *next < low || *next > end) {
             return Err(gone(&name, partition.partition, &format!("{next}, but it holds {low} to {end}")));
@@ -177,7 +178,7 @@ impl Open {
             }
             Event::Failed(number, code, why) => failed = Some((positions[number].partition, code, why)),
         });
-        let drained = drained.map_err(|e| connection.failure("reading", &e, Some(self.queue.consumer().context())))?;
+        let drained = drained.map_err(|e| connection.consumer_failure("reading", &e, self.queue.consumer()))?;
         match failed {
             Some((partition, code, why)) => Err(partition_failure(connection, partition, code, &why)),
             None => Ok((batches.into_values().collect(), drained)),

@@ -142,7 +142,7 @@ fn names(connection: &Connection) -> Result<BTreeSet<String>, PortError> {
     let consumer = connection.consumer("evenkeel-topics", FetchAhead::Little)?;
     let metadata = consumer
         .fetch_metadata(None, ANSWER_WITHIN)
-        .map_err(|error| connection.failure("asking for the topics", &error, Some(consumer.context())))?;
+        .map_err(|error| connection.consumer_failure("asking for the topics", &error, &consumer))?;
     let whole =
         metadata.topics().iter().filter(|t| t.error().is_none() && t.partitions().iter().all(|p| p.leader() >= 0));
     Ok(whole.map(|topic| topic.name().to_owned()).collect())

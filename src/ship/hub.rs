@@ -73,7 +73,7 @@ impl Hub {
 
     async fn offer(&self, framed: Framed<'_>, patience: Patience) {
         let line = match framed {
-            Framed::Line(line) if line.is_empty() => return,
+            Framed::Line([]) => return,
             Framed::Line(line) => line,
             Framed::TooLong => {
                 return self.count(|counts| {

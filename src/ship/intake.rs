@@ -110,9 +110,12 @@ pub(super) async fn stdin(hub: &Hub) -> io::Result<()> {
     std::thread::spawn(move || {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let read = std::io::stdin().lock().read(&mut buffer);
-            let end = !matches!(read, Ok(1..));
-            if end && read.is_ok() || sender.blocking_send(read.map(|read| buffer[..read].to_vec())).is_err() || end {
+            let read = match std::io::stdin().lock().read(&mut buffer) {
+                Ok(0) => return,
+                read => read.map(|read| buffer[..read].to_vec()),
+            };
+            let broken = read.is_err();
+            if sender.blocking_send(read).is_err() || broken {
                 return;
             }
         }

@@ -16,6 +16,7 @@
 //! (back pressure, as with any pipe); as soon as nothing is, lines are dropped and counted. Only a file is always waited
 //! for: it keeps.
 
+mod embedded;
 mod hub;
 pub mod intake;
 pub mod lines;
@@ -30,6 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use embedded::EmbeddedSink;
 pub use sink::{Delivery, KafkaSink, Progress, Sink};
 
 /// Longest line, bytes, unless told otherwise: what a broker takes by default.

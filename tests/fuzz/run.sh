@@ -44,7 +44,8 @@ for target in event audit tally binding; do
     if ! nice "target/$host/release/$target" "target/corpus/$target" -seed="$seed" -max_total_time="$seconds" \
         -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="target/$target-" >"$log" 2>&1; then
         tail -n 40 "$log"
-        echo "$target: CRASH; again with: tests/fuzz/target/$host/release/$target tests/fuzz/target/$target-<kind>-<hash>"
+        input=$(sed -n 's/.*Test unit written to //p' "$log")
+        echo "$target: CRASH; again with: (cd tests/fuzz && target/$host/release/$target $input)"
         exit 1
     fi
     sed -n 's/^stat::number_of_executed_units: */  executed /p; s/^stat::average_exec_per_sec: */  per second /p' "$log"

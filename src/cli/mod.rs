@@ -1,0 +1,280 @@
+//! The command line: what can be asked for, and what a person or a script gets to see.
+//!
+//! Settings: a flag wins over `EVENKEEL_*` in the environment, which wins over the configuration file. Tables by
+//! default, one JSON object with `-o json`. Exit codes: 0 well, 1 not well (what was checked is not as it should be),
+//! 2 unusable (wrong arguments, unreachable, unreadable).
+
+mod config;
+mod offline;
+mod online;
+mod traffic;
+
+pub use config::Config;
+
+use crate::ports::PortError;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps live systems on an even keel: finds what goes wrong in request and telemetry events, says what to do about it,
+/// and proves every decision.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// Tables for people or JSON for scripts.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Log lines on standard error: off, error, warn, info, debug.
+    #[arg(long, global = true, env = "EVENKEEL_LOG", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a shop with seeded faults, find and recover each of them; needs nothing but this program.
+    #[command(after_help = "Example:\n  evenkeel demo --seconds 60 --seed 7 --data ./demo --keep")]
+    Demo(DemoArgs),
+    /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
+    #[command(after_help = "Example:\n  evenkeel run --brokers 127.0.0.1:9092 --http 127.0.0.1:9464")]
+    Run(RunArgs),
+    /// Compute a data directory again from its records and bindings; ends with one hash over all outputs.
+    #[command(after_help = "Example:\n  evenkeel replay ./demo --workers 4")]
+    Replay(ReplayArgs),
+    /// Follow the audit chain of a data or cold directory: exit 0 whole, 1 tampered, 2 unusable.
+    #[command(after_help = "Example:\n  evenkeel verify ./demo")]
+    Verify {
+        /// A data directory, or a cold directory.
+        dir: PathBuf,
+    },
+    /// Write what was committed since the last time into Parquet files.
+    #[command(after_help = "Example:\n  evenkeel compact --data ./demo --cold ./demo/cold")]
+    Compact(CompactArgs),
+    /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
+    #[command(after_help = "Example:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092")]
+    Generate(GenerateArgs),
+    /// Ship lines from TCP, a file or standard input (`-`) to a topic.
+    #[command(after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092")]
+    Ship(ShipArgs),
+    /// List the JSON Schemas of everything that goes in and out, or print one.
+    #[command(after_help = "Example:\n  evenkeel schema request")]
+    Schema {
+        /// Which one.
+        name: Option<String>,
+    },
+}
+
+/// Where a broker is.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct KafkaArgs {
+    /// Kafka brokers, host:port, comma separated.
+    #[arg(long, env = "EVENKEEL_BROKERS")]
+    brokers: Option<String>,
+    /// A librdkafka setting, e.g. security.protocol=SASL_SSL; may be repeated.
+    #[arg(long = "kafka", value_name = "KEY=VALUE")]
+    properties: Vec<String>,
+    /// Put before every topic name.
+    #[arg(long, env = "EVENKEEL_TOPIC_PREFIX")]
+    topic_prefix: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    /// How long to play, s.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    seconds: u32,
+    /// Decides everything that is left to chance.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to write; must be empty or not there. Default: a temporary directory.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Keep what was written.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Data directory of the embedded log.
+    #[arg(long, env = "EVENKEEL_DATA")]
+    data: Option<PathBuf>,
+    /// Configuration file (TOML).
+    #[arg(long, env = "EVENKEEL_CONFIG")]
+    config: Option<PathBuf>,
+    /// What is done with commands: observe, suggest, auto.
+    #[arg(long, env = "EVENKEEL_MODE")]
+    mode: Option<String>,
+    /// Worker threads.
+    #[arg(long, env = "EVENKEEL_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Serve /metrics, /healthz and /readyz here.
+    #[arg(long, env = "EVENKEEL_HTTP")]
+    http: Option<String>,
+    /// One pipeline at a time commits under this name; a second one takes over.
+    #[arg(long, env = "EVENKEEL_TRANSACTIONAL_ID")]
+    transactional_id: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArgs {
+    /// The data directory.
+    dir: PathBuf,
+    /// Worker threads; no result depends on them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Records handed over at a time; no result depends on it.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Compare with what was committed, output by output.
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct CompactArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Data directory of the embedded log.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Where Parquet goes. Default: DATA/cold.
+    #[arg(long)]
+    cold: Option<PathBuf>,
+    /// Leave the last, incomplete segment for the next time.
+    #[arg(long)]
+    only_full: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct GenerateArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Write into this data directory.
+    #[arg(long, conflicts_with = "brokers")]
+    data: Option<PathBuf>,
+    /// Write the request lines into this file.
+    #[arg(long, conflicts_with_all = ["brokers", "data"])]
+    out: Option<PathBuf>,
+    /// How long, s.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Requests a second.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Decides everything that is left to chance.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// At least so many distinct keys; for load tests.
+    #[arg(long, default_value_t = 0)]
+    keys: u32,
+    /// Share of hostile records, per million.
+    #[arg(long, default_value_t = 20)]
+    malformed_per_million: u32,
+    /// Without faults.
+    #[arg(long)]
+    calm: bool,
+    /// Do not wait: write the last SECONDS at once, as a backlog.
+    #[arg(long)]
+    backlog: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("from").required(true).args(["listen", "file", "stdin"])))]
+struct ShipArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Take lines from every connection to this address.
+    #[arg(long)]
+    listen: Vec<String>,
+    /// Take lines from this file.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Go on at the end of the file, as lines are appended.
+    #[arg(long, requires = "file")]
+    follow: bool,
+    /// `-`: take lines from standard input.
+    #[arg(value_parser = ["-"])]
+    stdin: Option<String>,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// Write into this data directory instead of a broker.
+    #[arg(long, conflicts_with = "brokers")]
+    data: Option<PathBuf>,
+}
+
+/// How a command ended that did what it was asked to.
+enum Ending {
+    Well,
+    NotWell,
+}
+
+/// Parses the arguments, runs the command, tells what went wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.log);
+    let json = cli.output == Format::Json;
+    let ending = match cli.command {
+        Command::Demo(args) => offline::demo(args, json),
+        Command::Run(args) => online::run(args),
+        Command::Replay(args) => offline::replay(&args, json),
+        Command::Verify { dir } => return offline::verify(&dir, json),
+        Command::Compact(args) => offline::compact(args, json),
+        Command::Generate(args) => traffic::generate(args, json),
+        Command::Ship(args) => traffic::ship(args),
+        Command::Schema { name } => offline::schema(name.as_deref(), json),
+    };
+    match ending {
+        Ok(Ending::Well) => ExitCode::SUCCESS,
+        Ok(Ending::NotWell) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("evenkeel: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Log lines on standard error: text on a terminal, JSON elsewhere.
+fn start_log(level: &str) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
+}
+
+impl KafkaArgs {
+    fn connection(&self) -> Result<crate::kafka::Connection, PortError> {
+        let brokers = self.brokers.clone().ok_or_else(|| fatal("no brokers: give --brokers HOST:PORT"))?;
+        let mut connection = crate::kafka::Connection::plain(brokers);
+        connection.prefix = self.topic_prefix.clone().unwrap_or_default();
+        for property in &self.properties {
+            let (key, value) = property
+                .split_once('=')
+                .ok_or_else(|| fatal(format!("--kafka {property}: write it as KEY=VALUE, e.g. security.protocol=SSL")))?;
+            connection.properties.insert(key.to_owned(), value.to_owned());
+        }
+        Ok(connection)
+    }
+}
+
+fn fatal(what: impl Into<String>) -> PortError {
+    PortError::Fatal(what.into())
+}
+
+/// A file operation's error: what and where.
+fn io_error(doing: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> PortError {
+    let what = format!("{doing} {}", path.display());
+    move |error| PortError::Fatal(format!("{what}: {error}"))
+}

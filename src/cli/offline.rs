@@ -1,0 +1,148 @@
+//! Commands that need no server: demo, replay, verify, compact, schema.
+
+use super::config::{pin, pinned};
+use super::{CompactArgs, DemoArgs, Ending, ReplayArgs, fatal, io_error};
+use crate::cold::{self, DirectoryStore, Verification};
+use crate::demo::{self, Summary};
+use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
+use crate::kafka::KafkaOutputs;
+use crate::metrics::Metrics;
+use crate::ports::{OutputLog, PortError};
+use crate::replay;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) fn demo(args: DemoArgs, json: bool) -> Result<Ending, PortError> {
+    let (directory, keep) = match args.data {
+        Some(directory) => (directory, true),
+        None => (std::env::temp_dir().join(format!("evenkeel-demo-{}", std::process::id())), args.keep),
+    };
+    if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(fatal(format!("{} is not empty: the demo needs a new directory", directory.display())));
+    }
+    pin(&directory, &demo::tuning())?;
+    let options = demo::Options { seconds: args.seconds, seed: args.seed, silent: json };
+    let summary = demo::play(&directory, options, &Arc::new(Metrics::default()))?;
+    if json {
+        println!("{}", json!(summary));
+    } else {
+        print_summary(&summary);
+    }
+    if keep {
+        if !json {
+            println!("kept in {}", directory.display());
+        }
+    } else {
+        std::fs::remove_dir_all(&directory).map_err(io_error("removing", &directory))?;
+    }
+    Ok(if summary.is_well() { Ending::Well } else { Ending::NotWell })
+}
+
+fn print_summary(summary: &Summary) {
+    let Summary { seed, events, events_per_s, .. } = summary;
+    println!("\nseed {seed}: {events} events, {events_per_s} events/s");
+    println!("{:<16} {:<10} {:>10} {:>11} {:<10}", "fault", "service", "detected", "command", "recovered");
+    let after = |ms: Option<i64>| ms.map_or("–".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1e3));
+    for fault in &summary.faults {
+        let ending = match (fault.must_page, fault.found, fault.recovered) {
+            (false, false, _) => "harmless, nobody was paged",
+            (false, true, _) => "harmless, and yet it paged",
+            (true, _, true) => "yes",
+            (true, _, false) => "NO",
+        };
+        let (detected, command) = (after(fault.detect_ms), after(fault.command_ms));
+        println!("{:<16} {:<10} {detected:>10} {command:>11} {ending}", fault.name, fault.service);
+    }
+    println!("false alarms: {}", summary.false_alarms);
+    println!("audit entries: {}, Parquet files: {}, {}", summary.audit_entries, summary.files, summary.verification);
+    println!("{}", if summary.is_well() { "all well" } else { "NOT well: see above" });
+}
+
+pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Ending, PortError> {
+    let (tuning, bindings) = (pinned(&args.dir)?, bindings(&args.dir)?);
+    let started = Instant::now();
+    let (workers, batch) = (usize::from(args.workers), args.batch as usize);
+    let mut check = args.check.then(|| crate::replay::Check::new(EmbeddedOutputs::new(&args.dir)));
+    let mut source = EmbeddedSource::new(&args.dir);
+    let report = replay::replay(&mut source, &bindings, &tuning, workers, batch, |changes| {
+        check.iter_mut().for_each(|check| check.compare(changes));
+    })?;
+    let difference = check.and_then(crate::replay::Check::finish);
+    let hash = report.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let seconds = started.elapsed().as_secs_f64();
+    if json {
+        let (epochs, records, outputs) = (report.epochs, report.records, report.outputs);
+        println!("{}", json!({"epochs": epochs, "records": records, "outputs": outputs, "seconds": seconds,
+            "workers": workers, "hash": hash, "difference": difference}));
+    } else {
+        let rate = report.records as f64 / seconds;
+        println!("{} epochs, {} records, {} outputs", report.epochs, report.records, report.outputs);
+        println!("{seconds:.1} s, {rate:.0} records/s, {workers} workers");
+        match (&difference, args.check) {
+            (Some(difference), _) => println!("differs from what was committed: {difference}"),
+            (None, true) => println!("equal to what was committed"),
+            (None, false) => {}
+        }
+        println!("hash {hash}");
+    }
+    Ok(if difference.is_none() { Ending::Well } else { Ending::NotWell })
+}
+
+pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
+    let verification = cold::verify(directory);
+    if json {
+        let (entries, segments, heads) = match &verification {
+            Verification::Whole { entries, segments, heads } => (*entries, *segments, heads.clone()),
+            _ => Default::default(),
+        };
+        let (whole, what) = (matches!(verification, Verification::Whole { .. }), verification.to_string());
+        println!("{}", json!({"whole": whole, "what": what, "entries": entries, "segments": segments, "heads": heads}));
+    } else {
+        println!("{verification}");
+        if let Verification::Whole { heads, .. } = &verification {
+            heads.iter().for_each(|(partition, head)| println!("partition {partition} head {head}"));
+        }
+    }
+    match verification {
+        Verification::Whole { .. } => ExitCode::SUCCESS,
+        Verification::Tampered(_) => ExitCode::from(1),
+        Verification::Unusable(_) => ExitCode::from(2),
+    }
+}
+
+pub(super) fn compact(args: CompactArgs, json: bool) -> Result<Ending, PortError> {
+    let (mut log, cold): (Box<dyn OutputLog>, Option<PathBuf>) = match &args.data {
+        Some(directory) => (Box::new(EmbeddedOutputs::new(directory)), Some(directory.join("cold"))),
+        None => (Box::new(KafkaOutputs::new(args.kafka.connection()?)), None),
+    };
+    let cold = args.cold.or(cold).ok_or_else(|| fatal("where to? give --cold DIR"))?;
+    let options = cold::Options { whole: !args.only_full, ..cold::Options::default() };
+    let report = cold::compact(log.as_mut(), &DirectoryStore::open(&cold)?, &options)?;
+    if json {
+        println!("{}", json!({"written": report.written, "removed": report.removed}));
+    } else {
+        for segment in &report.written {
+            println!("{:>9} rows {:>11} bytes  {}", segment.rows, segment.bytes, segment.file);
+        }
+        println!("{} segments written", report.written.len());
+    }
+    Ok(Ending::Well)
+}
+
+pub(super) fn schema(name: Option<&str>, json: bool) -> Result<Ending, PortError> {
+    let schemas = evenkeel_schemas::json_schemas();
+    let names = schemas.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    match name {
+        None if json => println!("{}", json!(names)),
+        None => names.iter().for_each(|name| println!("{name}")),
+        Some(wanted) => {
+            let found = schemas.iter().find(|(name, _)| *name == wanted);
+            let (_, text) = found.ok_or_else(|| fatal(format!("no schema {wanted:?}; there are: {}", names.join(", "))))?;
+            print!("{text}");
+        }
+    }
+    Ok(Ending::Well)
+}

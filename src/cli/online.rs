@@ -1,0 +1,91 @@
+//! `run`: the pipeline as a service.
+
+use super::config::{Config, pin};
+use super::{Ending, RunArgs, fatal};
+use crate::embedded::{EmbeddedLedger, EmbeddedSource};
+use crate::http;
+use crate::kafka::{KafkaLedger, KafkaSource, topics};
+use crate::metrics::Metrics;
+use crate::pipeline::Pace;
+use crate::ports::{PortError, SystemClock};
+use crate::service::Service;
+use crate::ship::stop_signal;
+use evenkeel_schemas::Topic;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Partitions of input topics that do not exist yet.
+const INPUT_PARTITIONS: u32 = 2;
+
+pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
+    let config = Config::new(args)?;
+    let metrics = Arc::new(Metrics::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    attend(config.http.as_deref(), &metrics, &stop)?;
+    let service =
+        Service { tuning: &config.tuning, workers: config.workers, pace: Pace::default(), stop: &stop, metrics: &metrics };
+    let ended = match (&config.kafka.brokers, &config.data) {
+        (Some(_), _) => run_on_kafka(&config, &service),
+        (None, Some(directory)) => run_embedded(directory, &config, &service),
+        (None, None) => Err(fatal("nothing to run on: give --brokers HOST:PORT, or --data DIR for the embedded log")),
+    };
+    stop.store(true, Ordering::Relaxed);
+    ended.map(|()| Ending::Well)
+}
+
+fn run_on_kafka(config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+    let connection = config.kafka.connection()?;
+    let open = || {
+        let mut needed = topics::inputs(INPUT_PARTITIONS);
+        needed.extend(topics::outputs(config.tuning.audit_partitions));
+        let made = topics::create_missing(&connection, &needed)?;
+        if !made.is_empty() {
+            tracing::info!(topics = made.join(" "), "made topics");
+        }
+        let source = KafkaSource::new(connection.clone(), &Topic::ALL);
+        let ledger = KafkaLedger::new(connection.clone(), config.transactional_id.clone());
+        Ok((source, ledger, SystemClock))
+    };
+    service.run(open, |_| {})
+}
+
+fn run_embedded(directory: &Path, config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+    pin(directory, &config.tuning)?;
+    let open = || Ok((EmbeddedSource::new(directory), EmbeddedLedger::open(directory)?, SystemClock));
+    service.run(open, |_| {})
+}
+
+/// Serves HTTP and waits for signals, on a thread of its own that ends with the process.
+fn attend(http: Option<&str>, metrics: &Arc<Metrics>, stop: &Arc<AtomicBool>) -> Result<(), PortError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| fatal(format!("starting the runtime: {error}")))?;
+    let socket = http.map(|address| {
+        TcpListener::bind(address).map_err(|error| fatal(format!("--http {address}: {error}; choose a free address")))
+    });
+    let socket = socket.transpose()?;
+    let signal = runtime.block_on(async { stop_signal() });
+    let signal = signal.map_err(|error| fatal(format!("waiting for signals: {error}")))?;
+    let (metrics, stop) = (Arc::clone(metrics), Arc::clone(stop));
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            if let Some(socket) = socket {
+                tokio::spawn(async move {
+                    if let Err(error) = http::serve(socket, metrics, std::future::pending()).await {
+                        tracing::error!(%error, "the HTTP server ended");
+                    }
+                });
+            }
+            signal.await;
+            tracing::info!("asked to stop");
+            stop.store(true, Ordering::Relaxed);
+            // A second signal ends the process at once: every commit is atomic, nothing is left half done.
+            if let Ok(again) = stop_signal() {
+                again.await;
+                std::process::exit(130);
+            }
+        });
+    });
+    Ok(())
+}

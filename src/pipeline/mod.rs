@@ -1,0 +1,285 @@
+//! The pipeline: moves records from a [`Source`] through the [`Engine`] into a [`Ledger`](crate::ports::Ledger).
+//!
+//! Each turn: (1) poll, (2) push into the open epoch, (3) close the epoch if it is time, (4) take the changes of
+//! complete epochs, (5) offer them to the committer. After any failed commit the pipeline is dropped and opened again:
+//! recovery is the one way back, there is no repair in place.
+//!
+//! # Decision
+//! An epoch closes a millisecond after its first record, but not while [`Pace::in_flight`] epochs wait for the workers:
+//! so it lasts a millisecond when there is little to do and as long as a turn takes when there is much, up to
+//! [`Pace::longest`]. Without records one closes every [`Pace::idle`]: silence must have consequences too.
+
+mod committer;
+mod present;
+
+pub use committer::{Committer, Inline, Threaded};
+
+use crate::ports::{Clock, Committed, PortError, Source};
+use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
+use evenkeel_schemas::{Binding, Cut, Epoch};
+use present::{Present, ResumePoints};
+use std::time::{Duration, Instant};
+
+/// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Most records of one poll.
+    pub poll_records: usize,
+    /// Most records of one epoch.
+    pub epoch_records: usize,
+    /// An epoch closes so long after its first record …
+    pub shortest: Duration,
+    /// … or, while the workers are behind, after so long.
+    pub longest: Duration,
+    /// Without records an epoch closes after so long.
+    pub idle: Duration,
+    /// So many closed epochs wait for the workers before the open one grows instead.
+    pub in_flight: usize,
+    /// So many complete epochs wait for the committer before reading stops.
+    pub uncommitted: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            poll_records: 50_000,
+            epoch_records: 500_000,
+            shortest: Duration::from_millis(1),
+            longest: Duration::from_millis(250),
+            idle: Duration::from_millis(100),
+            in_flight: 2,
+            uncommitted: 1_000,
+        }
+    }
+}
+
+/// What a turn brought.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Records read.
+    pub records: usize,
+    /// Epochs that are committed since the last turn.
+    pub committed: Vec<Changes>,
+}
+
+/// The pipeline, running.
+pub struct Pipeline<S, C, K> {
+    source: S,
+    committer: C,
+    clock: K,
+    engine: Engine,
+    tuning: Tuning,
+    pace: Pace,
+    present: Present,
+    points: ResumePoints,
+    next: Epoch,
+    upper: Cut,
+    open_records: usize,
+    opened: Instant,
+    first_record: Option<Instant>,
+    ready: Vec<Changes>,
+}
+
+impl From<Stopped> for PortError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Fatal(stopped.to_string())
+    }
+}
+
+impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
+    /// Goes on after what `committed` says was committed, or starts.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub fn open(
+        mut source: S,
+        committed: Committed,
+        committer: C,
+        clock: K,
+        (tuning, workers, pace): (&Tuning, usize, Pace),
+    ) -> Result<Self, PortError> {
+        let Committed { bindings, state } = committed;
+        let resume = Resume { state, bindings: bindings.clone() };
+        let mut engine = Engine::new(tuning, workers, resume);
+        let mut points = ResumePoints::default();
+        bindings.iter().for_each(|binding| points.replay(binding));
+        reread(&mut source, &mut engine, &bindings)?;
+        let last = bindings.last();
+        let upper = last.map_or(Cut::default(), |last| last.upper.clone());
+        source.seek(&upper)?;
+        let present = Present::new(last.map_or(i64::MIN, |last| last.now_us));
+        let next = Epoch(last.map_or(0, |last| last.epoch.0 + 1));
+        let (tuning, opened, ready) = (tuning.clone(), Instant::now(), Vec::new());
+        let mut pipeline = Self {
+            source, committer, clock, engine, tuning, pace, present, points, next, upper, opened, ready,
+            open_records: 0,
+            first_record: None,
+        };
+        if last.is_none() {
+            pipeline.begin()?;
+        }
+        Ok(pipeline)
+    }
+
+    /// The first epoch of all: empty, and its present is when the oldest record that waits came in.
+    fn begin(&mut self) -> Result<(), PortError> {
+        let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+        let wall_us = self.clock.now_us();
+        let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
+        self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));
+        self.source.seek(&Cut::default())?;
+        let now_us = self.present.now_us(i64::MIN);
+        self.close(now_us)
+    }
+
+    /// One turn; waits for records at most until the open epoch is due.
+    ///
+    /// # Errors
+    /// What a port says; the pipeline is to be dropped then.
+    pub fn turn(&mut self) -> Result<Turn, PortError> {
+        let full = self.open_records >= self.pace.epoch_records || self.ready.len() >= self.pace.uncommitted;
+        let mut turn = Turn::default();
+        if !full {
+            let polled = self.source.poll(self.pace.poll_records, self.patience())?;
+            self.present.read(&polled);
+            for batch in polled.batches {
+                turn.records += batch.len();
+                self.push(batch)?;
+            }
+        }
+        if self.is_due(turn.records) {
+            let wall_us = self.clock.now_us();
+            let now_us = self.present.now_us(wall_us);
+            self.close(now_us)?;
+        }
+        let patience = if full { Duration::from_millis(1) } else { Duration::ZERO };
+        while let Some(changes) = self.engine.wait(patience)? {
+            self.ready.push(changes);
+        }
+        turn.committed = self.committer.offer(&mut self.ready)?;
+        Ok(turn)
+    }
+
+    /// Drops the open epoch, commits the closed ones, and stops.
+    ///
+    /// # Errors
+    /// What a port says; then they are not committed, and will be computed again.
+    pub fn stop(mut self) -> Result<Vec<Changes>, PortError> {
+        while self.engine.in_flight() > 0 {
+            self.ready.extend(self.engine.wait(Duration::from_secs(1))?);
+        }
+        let mut committed = self.committer.settle()?;
+        committed.extend(self.committer.offer(&mut self.ready)?);
+        committed.extend(self.committer.settle()?);
+        Ok(committed)
+    }
+
+    /// How far behind the wall clock the present is, µs, and whether everything was read.
+    pub fn lag(&mut self) -> (i64, bool) {
+        (self.present.behind_us(self.clock.now_us()), self.present.is_caught_up())
+    }
+
+    fn push(&mut self, batch: Batch) -> Result<(), PortError> {
+        let Some(next) = batch.next_offset() else { return Ok(()) };
+        self.upper.0.insert(batch.partition, next);
+        self.open_records += batch.len();
+        self.first_record.get_or_insert_with(Instant::now);
+        Ok(self.engine.push(batch)?)
+    }
+
+    /// How long a poll may wait for records.
+    fn patience(&self) -> Duration {
+        let due = match self.first_record {
+            Some(first) => self.pace.shortest.saturating_sub(first.elapsed()),
+            None => self.pace.idle.saturating_sub(self.opened.elapsed()),
+        };
+        // While something is being computed or committed, look again soon.
+        let busy = self.engine.in_flight() > 0 || !self.ready.is_empty();
+        if busy { due.min(Duration::from_millis(1)) } else { due }
+    }
+
+    fn is_due(&self, read: usize) -> bool {
+        let Some(first) = self.first_record else {
+            return self.opened.elapsed() >= self.pace.idle && read == 0;
+        };
+        let age = first.elapsed();
+        let behind = self.engine.in_flight() >= self.pace.in_flight;
+        age >= self.pace.longest
+            || (!behind && age >= self.pace.shortest)
+            || self.open_records >= self.pace.epoch_records
+    }
+
+    fn close(&mut self, now_us: i64) -> Result<(), PortError> {
+        let epoch = self.next;
+        let resume = self.points.close(epoch, now_us, &self.tuning);
+        self.engine.close(Binding { epoch, now_us, resume, upper: self.upper.clone() })?;
+        self.next = Epoch(epoch.0 + 1);
+        (self.open_records, self.first_record, self.opened) = (0, None, Instant::now());
+        Ok(())
+    }
+}
+
+/// Feeds the records of `bindings` after the first one again, each epoch exactly as it was.
+fn reread(source: &mut impl Source, engine: &mut Engine, bindings: &[Binding]) -> Result<(), PortError> {
+    let Some((first, rest)) = bindings.split_first() else { return Ok(()) };
+    let mut reader = EpochReader::new(source, &first.upper)?;
+    for binding in rest {
+        reader.read(&binding.upper, |batch| Ok(engine.push(batch)?))?;
+        engine.close(binding.clone())?;
+    }
+    Ok(())
+}
+
+/// Reads whole epochs out of a source: between two cuts, neither more nor less.
+pub struct EpochReader<'s, S> {
+    source: &'s mut S,
+    held: Vec<Batch>,
+    at: Cut,
+}
+
+impl<'s, S: Source> EpochReader<'s, S> {
+    /// Starts at a cut.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub fn new(source: &'s mut S, from: &Cut) -> Result<Self, PortError> {
+        source.seek(from)?;
+        Ok(Self { source, held: Vec::new(), at: from.clone() })
+    }
+
+    /// Gives every record up to `upper` to `each`.
+    ///
+    /// # Errors
+    /// What the source or `each` says; `Fatal` if the records are no longer there.
+    pub fn read(
+        &mut self,
+        upper: &Cut,
+        mut each: impl FnMut(Batch) -> Result<(), PortError>,
+    ) -> Result<(), PortError> {
+        let started = Instant::now();
+        loop {
+            let mut held = Vec::new();
+            for mut batch in std::mem::take(&mut self.held) {
+                let partition = batch.partition;
+                if let Some(below) = batch.split_before(upper.next_offset(partition)) {
+                    self.at.0.insert(partition, below.next_offset().expect("it holds records"));
+                    each(below)?;
+                }
+                if !batch.is_empty() {
+                    // What follows lies beyond the cut, so nothing below it is missing.
+                    self.at.0.insert(partition, upper.next_offset(partition).max(self.at.next_offset(partition)));
+                    held.push(batch);
+                }
+            }
+            self.held = held;
+            if upper.0.iter().all(|(partition, next)| self.at.next_offset(*partition) >= *next) {
+                return Ok(());
+            }
+            if started.elapsed() > Duration::from_secs(120) {
+                let missing = upper.0.iter().find(|(partition, next)| self.at.next_offset(**partition) < **next);
+                return Err(PortError::Fatal(format!("input records are gone that a binding names: {missing:?}")));
+            }
+            self.held.extend(self.source.poll(50_000, Duration::from_millis(100))?.batches);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! L2: whatever port call fails, however often, and whether it had its effect or not, what is committed equals what a
+//! calm run commits, epoch by epoch, to the last byte. L6: no command without its audit entry.
+//!
+//! `EVENKEEL_RUNS=20000` runs more seeds; `EVENKEEL_SEED=7` repeats one.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "commit/faulty.rs"]
+mod faulty;
+#[path = "commit/traffic.rs"]
+mod traffic;
+
+use evenkeel::memory::{FixedClock, MemoryLedger, MemoryLog};
+use evenkeel::pipeline::{Committer, Inline, Pace, Pipeline, Threaded};
+use evenkeel::ports::{Ledger, PortError};
+use evenkeel_dataflows::{Changes, Tuning};
+use evenkeel_schemas::audit::{Chain, Entry};
+use evenkeel_schemas::{Command, Dataset};
+use faulty::{Call, Fault, Faulty, Script};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use traffic::{Dice, END_US};
+
+/// A log, how it is read, and what a calm run commits.
+struct World {
+    log: MemoryLog,
+    tuning: Tuning,
+    pace: Pace,
+    calm: Vec<Changes>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let tuning = Tuning { max_keys: [64, 200_000][dice.below(2) as usize], ..traffic::tuning() };
+        // Every poll that brings records closes an epoch, and nothing else does: equal logs, equal cuts.
+        let pace = Pace {
+            poll_records: 16 + dice.below(48) as usize,
+            epoch_records: 1,
+            shortest: Duration::ZERO,
+            longest: Duration::ZERO,
+            idle: Duration::from_secs(3600),
+            in_flight: 1,
+            uncommitted: usize::MAX,
+        };
+        let mut world = Self { log: traffic::log(seed), tuning, pace, calm: Vec::new() };
+        world.calm = world.run(&Script::default(), |_| Life { workers: 1, threaded: false, turns: u64::MAX });
+        world
+    }
+
+    /// Runs to the end, in as many lives as it takes; returns what is committed then.
+    fn run(&self, script: &Script, mut live: impl FnMut(usize) -> Life) -> Vec<Changes> {
+        let ledger = MemoryLedger::default();
+        for number in 0..100 {
+            let life = live(number);
+            let ledger_of_life = Faulty::new(ledger.clone(), script);
+            let ended = match life.threaded {
+                false => self.live(script, &life, ledger_of_life, Inline),
+                true => self.live(script, &life, ledger_of_life, Threaded::new),
+            };
+            match ended {
+                Ok(true) => return ledger.epochs(),
+                Ok(false) => {}
+                Err(error) => assert!(error.to_string().starts_with("injected"), "{error}"),
+            }
+        }
+        panic!("not at the end after 100 lives");
+    }
+
+    /// One life of the process; true if everything is committed.
+    fn live<C: Committer>(
+        &self,
+        script: &Script,
+        life: &Life,
+        mut ledger: Faulty<MemoryLedger>,
+        committer: impl FnOnce(Faulty<MemoryLedger>) -> C,
+    ) -> Result<bool, PortError> {
+        let committed = ledger.recover()?;
+        let mut done = committed.bindings.last().is_some_and(|last| last.now_us == END_US);
+        let (source, committer) = (Faulty::new(self.log.source(), script), committer(ledger));
+        let settings = (&self.tuning, life.workers, self.pace);
+        let mut pipeline = Pipeline::open(source, committed, committer, FixedClock::new(END_US), settings)?;
+        let born = Instant::now();
+        for _ in 0..life.turns {
+            if done {
+                break;
+            }
+            let turn = pipeline.turn()?;
+            done = turn.committed.last().is_some_and(|last| last.binding.now_us == END_US);
+            assert!(born.elapsed() < Duration::from_secs(30), "it hangs");
+        }
+        let rest = pipeline.stop()?;
+        Ok(done || rest.last().is_some_and(|last| last.binding.now_us == END_US))
+    }
+
+    fn check(&self, after: &[Changes], what: &str) {
+        for (after, calm) in after.iter().zip(&self.calm) {
+            let epoch = calm.binding.epoch.0;
+            assert_eq!(after.binding, calm.binding, "{what}, epoch {epoch}");
+            for (output, expected) in after.outputs.iter().zip(&calm.outputs) {
+                let text = |it: &evenkeel_dataflows::Output| {
+                    let (key, value) = (String::from_utf8_lossy(&it.key), String::from_utf8_lossy(&it.value));
+                    format!("{:?} {key} {value}", it.dataset)
+                };
+                assert!(output == expected, "{what}, epoch {epoch}:\n{}\n{}", text(output), text(expected));
+            }
+            assert_eq!(after, calm, "{what}, epoch {epoch}");
+        }
+        assert_eq!(after.len(), self.calm.len(), "{what}: number of epochs");
+    }
+}
+
+/// How a life goes if nothing fails.
+struct Life {
+    workers: usize,
+    /// Whether commits happen on their own thread.
+    threaded: bool,
+    /// After so many turns it stops in good order.
+    turns: u64,
+}
+
+impl Life {
+    fn roll(dice: &mut Dice) -> Self {
+        let turns = if dice.below(4) == 0 { dice.below(40) } else { u64::MAX };
+        Self { workers: 1 + dice.below(2) as usize, threaded: dice.below(3) == 0, turns }
+    }
+}
+
+/// One to five faults, many of them soon after another: those hit the recovery.
+fn faults(dice: &mut Dice) -> BTreeMap<u64, Fault> {
+    let (mut at, mut faults) = (0, BTreeMap::new());
+    for _ in 0..=dice.below(5) {
+        at += 1 + if dice.below(2) == 0 { dice.below(6) } else { dice.below(60) };
+        faults.insert(at - 1, Fault::ALL[dice.below(4) as usize]);
+    }
+    faults
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
+}
+
+#[test]
+fn random_faults_leave_no_trace() {
+    let seeds = match number_from("EVENKEEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number_from("EVENKEEL_RUNS").unwrap_or(2_000),
+    };
+    let (mut worlds, mut hits, runs) = (BTreeMap::new(), BTreeMap::new(), seeds.end - seeds.start);
+    for seed in seeds {
+        let world = worlds.entry(seed % 8).or_insert_with_key(|seed| World::new(*seed));
+        let mut dice = Dice(!seed);
+        let faults = faults(&mut dice);
+        let (script, what) = (Script::new(faults.clone()), format!("EVENKEEL_SEED={seed}, faults {faults:?}"));
+        let after = world.run(&script, |_| Life::roll(&mut dice));
+        world.check(&after, &what);
+        script.hits().into_iter().for_each(|hit| *hits.entry(hit).or_insert(0) += 1);
+    }
+    println!("{runs} runs; faults by call: {hits:?}");
+    let calls = [Call::Recover, Call::Seek, Call::Poll, Call::Commit];
+    let kinds = calls.into_iter().flat_map(|call| Fault::ALL.map(|fault| (call, fault)));
+    assert!(runs < 2_000 || kinds.into_iter().all(|kind| hits.contains_key(&kind)), "{hits:?}");
+}
+
+#[test]
+fn a_fault_at_every_call_leaves_no_trace() {
+    let world = World::new(1);
+    for fault in Fault::ALL {
+        let mut seen = BTreeSet::new();
+        for at in 0.. {
+            let script = Script::new([(at, fault)]);
+            let after = world.run(&script, |_| Life { workers: 1, threaded: false, turns: u64::MAX });
+            world.check(&after, &format!("{fault:?} at call {at}"));
+            match script.hits().first() {
+                Some((call, _)) => seen.insert(*call),
+                None => break,
+            };
+        }
+        assert_eq!(seen.len(), 4, "{fault:?} hit every kind of call: {seen:?}");
+    }
+}
+
+#[test]
+fn every_command_is_audited_in_its_epoch() {
+    for seed in 0..8 {
+        let calm = World::new(seed).calm;
+        let mut chains = (0..4).map(|partition| Chain::new("evenkeel", partition)).collect::<Vec<_>>();
+        let mut said = BTreeMap::new();
+        for changes in &calm {
+            let outputs = |dataset| changes.outputs.iter().filter(move |output| output.dataset == dataset);
+            let mut audited = BTreeMap::new();
+            for output in outputs(Dataset::Audit) {
+                let (entry, link) = Entry::open(&output.value).unwrap();
+                chains[output.partition as usize].follow(&entry, Some(&link)).expect("the chain is whole");
+                assert_eq!(entry.epoch, changes.binding.epoch.0);
+                *audited.entry((entry.event_type, entry.payload)).or_insert(0) += 1;
+            }
+            for output in outputs(Dataset::Commands) {
+                let command = serde_json::from_slice::<Command>(&output.value).unwrap();
+                assert_eq!(output.key, command.command_id.as_bytes());
+                assert_eq!(audited.remove(&("command".to_owned(), output.value.clone())), Some(1), "{command:?}");
+            }
+            assert!(audited.keys().all(|(event_type, _)| event_type != "command"), "an entry about no command");
+            changes.outputs.iter().for_each(|output| *said.entry(output.dataset).or_insert(0) += 1);
+        }
+        let datasets = [Dataset::Verdicts, Dataset::Incidents, Dataset::Commands, Dataset::Rejections, Dataset::State];
+        assert!(datasets.iter().all(|dataset| said.get(dataset).is_some_and(|count| *count >= 5)), "{seed}: {said:?}");
+        assert_eq!(calm.iter().map(|changes| changes.records).sum::<u64>(), 672, "records, seed {seed}");
+        println!("seed {seed}: {} epochs, {said:?}", calm.len());
+    }
+}

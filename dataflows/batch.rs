@@ -127,7 +127,8 @@ pub struct Output {
 pub struct Changes {
     /// The epoch.
     pub binding: Binding,
-    /// Its outputs, by dataset, partition and key; those of one key in the order they were said.
+    /// Its outputs, by dataset, partition and key; those of one key, and of one audit partition, in the order they were
+    /// said.
     pub outputs: Vec<Output>,
     /// How many records the epoch held.
     pub records: u64,

@@ -49,6 +49,8 @@ pub(crate) struct Service {
     replicas: BTreeSet<String>,
     /// Open and half-open circuits by target.
     circuits: BTreeMap<String, Circuit>,
+    /// What was answered of each incident that is open: its detector, and the nodes it named.
+    answered: BTreeMap<String, (Detector, BTreeSet<String>)>,
     /// Until when no second command of this kind may go to this target, µs.
     cooling: BTreeMap<String, i64>,
 }
@@ -71,10 +73,14 @@ impl Machine for Commands {
             // What an actuator could not do may be asked for again at once.
             Word::Outcome(_, outcome) if outcome.status == OutcomeStatus::Failed => state.cooling.clear(),
             Word::Outcome(..) => {}
-            Word::Incident(incident) if incident.state != IncidentState::Resolved => {
-                self.answer(key, state, &incident, now.now_us, said);
+            Word::Incident(incident) if incident.state == IncidentState::Resolved => {
+                state.answered.remove(&incident.incident_id);
             }
-            Word::Incident(_) => {}
+            Word::Incident(incident) => {
+                if worsened(state, &incident) {
+                    self.answer(key, state, &incident, now.now_us, said);
+                }
+            }
         }
     }
 
@@ -192,6 +198,14 @@ impl Commands {
             expires_us: at_us + self.rules.expires_s * TICK_US,
         }
     }
+}
+
+/// Whether an incident is new, or names a stronger cause or more nodes than what was answered; what only gets better
+/// needs no answer.
+fn worsened(state: &mut Service, incident: &Incident) -> bool {
+    let (detector, nodes) = (incident.cause.detector, incident.cause.nodes.iter().cloned().collect::<BTreeSet<_>>());
+    let before = state.answered.insert(incident.incident_id.clone(), (detector, nodes.clone()));
+    before.is_none_or(|(answered, known)| detector < answered || (detector == answered && !nodes.is_subset(&known)))
 }
 
 /// Whether another replica than `node` is in service.

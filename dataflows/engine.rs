@@ -11,7 +11,7 @@ use crate::ingest::{Feed, Inbox, Opened};
 use crate::operators::window::Recovered;
 use crate::state::State;
 use crate::tuning::Tuning;
-use evenkeel_schemas::{Binding, Epoch};
+use evenkeel_schemas::{Binding, Dataset, Epoch};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -175,11 +175,17 @@ impl Engine {
             return None;
         }
         let mut outputs = self.gathered.remove(&epoch)?.concat();
-        // Stable: what one worker said of one key stays in the order in which it was said.
-        outputs.sort_by(|a, b| (a.dataset, a.partition, &a.key).cmp(&(b.dataset, b.partition, &b.key)));
+        // Stable: what one worker said of one place stays in the order in which it was said.
+        outputs.sort_by(|a, b| place(a).cmp(&place(b)));
         let (binding, records) = self.in_flight.pop_front()?;
         Some(Changes { binding, outputs, records })
     }
+}
+
+/// Where an output lies among those of its epoch. An audit partition is one place: it is a chain, linked by one worker.
+fn place(output: &Output) -> (Dataset, u32, Option<&[u8]>) {
+    let key = (output.dataset != Dataset::Audit).then_some(output.key.as_slice());
+    (output.dataset, output.partition, key)
 }
 
 impl Drop for Engine {

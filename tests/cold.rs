@@ -1,5 +1,6 @@
 //! Cold storage: every committed row is in exactly one segment, whatever fails on the way (laws L2, L9), and nothing in
 //! them is changed unseen (law L7).
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "embedded/scratch.rs"]
 mod scratch;
@@ -127,7 +128,7 @@ fn whatever_the_store_loses_every_row_is_there_once_after_the_next_run() {
             let report = compact(&mut log.clone(), &store, &options).unwrap();
             assert_holds(&store, &log, &format!("{fault:?} at call {at}, {report:?}"));
             if !failed {
-                assert!(at > 30, "{at} calls");
+                assert!(at >= 30, "{at} calls");
                 break;
             }
         }

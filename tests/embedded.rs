@@ -1,5 +1,6 @@
 //! The embedded log: records come back as they went in, and whatever a crash leaves behind, recovery finds the last
 //! committed state (laws L2, L10).
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "embedded/inputs.rs"]
 mod inputs;

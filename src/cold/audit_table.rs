@@ -2,14 +2,14 @@
 
 use super::columns::Columns;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMicrosecondType, UInt64Type};
 use evenkeel_schemas::audit::Entry;
 
 /// The table of some entries. No hash columns: heads are in the manifest.
 pub fn audit_table(entries: &[Entry]) -> RecordBatch {
     let rows = || entries.iter();
     Columns::default()
-        .small_counts("partition", rows().map(|entry| entry.partition))
+        .partitions(rows().map(|entry| entry.partition))
         .counts("epoch", rows().map(|entry| entry.epoch))
         .counts("seq", rows().map(|entry| entry.seq))
         .times("ts", rows().map(|entry| entry.ts_us))
@@ -31,26 +31,28 @@ pub fn entries(table: &RecordBatch) -> Option<Vec<Entry>> {
     if table.columns().iter().any(|column| column.null_count() > 0) || !is_utc(table.column(3)) {
         return None;
     }
-    let partition = table.column(0).as_primitive_opt::<UInt32Type>()?;
+    let partition = table.column(0).as_primitive_opt::<Int32Type>()?;
     let epoch = table.column(1).as_primitive_opt::<UInt64Type>()?;
     let seq = table.column(2).as_primitive_opt::<UInt64Type>()?;
     let ts = table.column(3).as_primitive_opt::<TimestampMicrosecondType>()?;
     let text = |column: usize| table.column(column).as_string_opt::<i32>();
     let (event_type, name, op, actor, entity) = (text(4)?, text(5)?, text(6)?, text(7)?, text(8)?);
     let payload = table.column(9).as_binary_opt::<i32>()?;
-    let entry = |row| Entry {
-        partition: partition.value(row),
-        epoch: epoch.value(row),
-        seq: seq.value(row),
-        ts_us: ts.value(row),
-        event_type: event_type.value(row).to_owned(),
-        table: name.value(row).to_owned(),
-        op: op.value(row).to_owned(),
-        actor: actor.value(row).to_owned(),
-        entity: entity.value(row).to_owned(),
-        payload: payload.value(row).to_vec(),
+    let entry = |row| {
+        Some(Entry {
+            partition: u32::try_from(partition.value(row)).ok()?,
+            epoch: epoch.value(row),
+            seq: seq.value(row),
+            ts_us: ts.value(row),
+            event_type: event_type.value(row).to_owned(),
+            table: name.value(row).to_owned(),
+            op: op.value(row).to_owned(),
+            actor: actor.value(row).to_owned(),
+            entity: entity.value(row).to_owned(),
+            payload: payload.value(row).to_vec(),
+        })
     };
-    Some((0..table.num_rows()).map(entry).collect())
+    (0..table.num_rows()).map(entry).collect()
 }
 
 fn is_utc(column: &ArrayRef) -> bool {

@@ -1,8 +1,8 @@
 //! [`Columns`]: names, types and values of a table, one column a call.
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
-    UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -71,6 +71,12 @@ impl Columns {
     /// Counting numbers.
     pub fn counts(self, name: &str, values: impl Iterator<Item = u64>) -> Self {
         self.push(name, false, UInt64Array::from_iter_values(values))
+    }
+
+    /// A log's partitions: 32 bits and a sign, as readers see the one in the folder's name, or they refuse the two.
+    pub fn partitions(self, values: impl Iterator<Item = u32>) -> Self {
+        let signed = |partition| i32::try_from(partition).expect("a broker numbers partitions in 31 bits");
+        self.push("partition", false, Int32Array::from_iter_values(values.map(signed)))
     }
 
     /// Small counting numbers.

@@ -4,8 +4,11 @@ use crate::common::{Dice, EpochInput, START_US};
 use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Cut, Dimension, Epoch, Key, Partition, Topic};
 
-/// How long traffic goes on, µs.
-const SPAN_US: i64 = 3 * 3600 * TICK_US;
+/// Epochs of traffic; on average they last 14 s, which makes some four hours.
+const EPOCHS: usize = 1_000;
+
+/// Longer than any window, µs.
+const SILENCE_US: i64 = 6 * 3600 * TICK_US;
 
 /// An accepted event under one of its keys.
 #[derive(Clone, Debug)]
@@ -34,12 +37,11 @@ impl Gaps {
     pub fn new(seed: u64, tuning: &Tuning) -> Self {
         let (mut dice, mut gaps, mut upper) = (Dice(seed), Self::default(), Cut::default());
         let mut now_us = START_US + dice.below(3_600_000_000) as i64;
-        let end_us = now_us + SPAN_US;
         gaps.close(tuning, now_us, &mut upper, Vec::new());
-        while now_us < end_us {
+        while gaps.epochs.len() < EPOCHS {
             let before_us = now_us;
             now_us += length_us(&mut dice);
-            let events = if dice.below(20) == 0 { dice.below(30) } else { dice.below(4) };
+            let events = if dice.below(20) == 0 { dice.below(40) } else { dice.below(6) };
             let partitions = (0..2).map(|partition| Batch::new(Partition { topic: Topic::Requests, partition }));
             let mut batches = partitions.collect::<Vec<_>>();
             gaps.rejected.push(0);
@@ -50,9 +52,8 @@ impl Gaps {
             }
             gaps.close(tuning, now_us, &mut upper, batches);
         }
-        for hours in 1..4 {
-            gaps.rejected.push(0);
-            gaps.close(tuning, end_us + hours * 2 * SPAN_US, &mut upper, Vec::new());
+        for leap in 1..4 {
+            gaps.close(tuning, now_us + leap * SILENCE_US, &mut upper, Vec::new());
         }
         gaps
     }
@@ -65,9 +66,7 @@ impl Gaps {
         upper: &Cut,
         batch: &mut Batch,
     ) {
-        // Which services speak changes every twenty minutes, so that keys come, go and come again.
-        let era = (before_us / (1_200 * TICK_US)) as u64;
-        let service = format!("s{}", (era * era + dice.below(2)) % 5);
+        let service = service(dice, event_us);
         let (route, status) = (format!("/r{}", dice.below(2)), [200, 200, 404, 500][dice.below(4) as usize]);
         let latency_us = 800 + dice.below(3_000) as u32 + if dice.below(50) == 0 { 20_000 } else { 0 };
         let payload = format!(
@@ -103,14 +102,27 @@ impl Gaps {
     }
 }
 
+/// Which services speak changes every twenty minutes, so that keys come, go and come again.
+fn service(dice: &mut Dice, event_us: i64) -> String {
+    let second = event_us.div_euclid(TICK_US);
+    let (hour, minute) = (second / 3_600, (second - second / 3_600 % 2 * 60).div_euclid(60) % 60);
+    // Some speak in one minute of an even hour, and again just when that minute leaves the longest window.
+    let again = hour % 2 == 0 || second % 60 < 6;
+    if minute % 10 == 7 && again {
+        return format!("h{minute}");
+    }
+    let era = (second / 1_200) as u64;
+    format!("s{}", (era * era + dice.below(2)) % 5)
+}
+
 /// How long an epoch lasts: milliseconds to minutes, and now and then an hour.
 fn length_us(dice: &mut Dice) -> i64 {
     let longest_ms = match dice.below(400) {
         0 => 6_000_000,
         1..8 => 400_000,
-        8..30 => 70_000,
-        30..150 => 15_000,
-        150..300 => 3_000,
+        8..20 => 70_000,
+        20..120 => 12_000,
+        120..280 => 2_500,
         _ => 50,
     };
     1_000 + dice.below(longest_ms * 1_000) as i64

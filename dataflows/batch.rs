@@ -96,16 +96,9 @@ impl Batch {
         Self { partition: self.partition, rows, arena: self.arena[low..high].to_vec() }
     }
 
-    /// Takes off the front the records below `offset`; `None` if there are none.
-    pub fn split_before(&mut self, offset: u64) -> Option<Self> {
-        let at = self.rows.partition_point(|row| row.offset < offset);
-        if at == self.rows.len() {
-            let all = std::mem::replace(self, Self::new(self.partition));
-            return (!all.is_empty()).then_some(all);
-        }
-        let below = self.slice(0, at);
-        *self = self.slice(at, usize::MAX);
-        (!below.is_empty()).then_some(below)
+    /// How many records lie below `offset`.
+    pub fn count_below(&self, offset: u64) -> usize {
+        self.rows.partition_point(|row| row.offset < offset)
     }
 }
 

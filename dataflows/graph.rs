@@ -7,7 +7,8 @@ use crate::commands::{Commands, Word};
 use crate::detect::Detect;
 use crate::incidents::Incidents;
 use crate::ingest::{Fact, Inbox, Opened, ingest};
-use crate::operators::fold::fold;
+use crate::operators::epochwise::{Said, epochwise};
+use crate::operators::fold::{fold, hash_of};
 use crate::operators::window::{Observation, Observed, Recovered, window};
 use crate::policy::{KEY, Keeper, Policy};
 use crate::saturation::Saturation;
@@ -18,6 +19,7 @@ use evenkeel_schemas::{Control, Dataset, Dimension, Verdict};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
 use timely::dataflow::operators::{Concatenate, Inspect, Probe};
@@ -108,7 +110,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
             Fact::Rejected(it) => Some(output(Dataset::Rejections, it.at.to_string(), &it)),
             _ => None,
         }),
-        verdicts.map(|it| output(Dataset::Verdicts, it.key.to_json(), &it)),
+        in_order(verdicts, none(), calendar),
         incidents.map(|it| output(Dataset::Incidents, it.incident_id.clone(), &it)),
         commands.map(|it| output(Dataset::Commands, it.command_id.clone(), &it)),
     ];
@@ -154,6 +156,23 @@ fn standing(scope: Scope<'_, u64>, recovered: &Recovered) -> Vec<Verdict> {
     let gauges = recovered.state.under("fold/saturation/").flat_map(|(_, value)| crate::saturation::standing(value));
     let pulses = recovered.state.under("fold/silence/").flat_map(|(_, value)| crate::silence::standing(value));
     latches.chain(gauges).chain(pulses).collect()
+}
+
+/// The outputs of verdicts. Several operators speak about one key, on workers of their own: here their words get an order
+/// that does not depend on who was faster.
+fn in_order<'s>(
+    verdicts: Stream<'s, u64, Vec<Verdict>>,
+    nothing: Stream<'s, u64, Vec<()>>,
+    calendar: &Calendar,
+) -> Stream<'s, u64, Vec<Output>> {
+    let verdicts = (verdicts, Exchange::new(|verdict: &Verdict| hash_of(&verdict.key.to_json())));
+    let (_, outputs): Said<'s, ()> =
+        epochwise("verdicts", verdicts, (nothing, Pipeline), calendar, |now, verdicts, _, _, put| {
+            let mut verdicts = verdicts.into_iter().flatten().filter(|_| !now.warm).collect::<Vec<_>>();
+            verdicts.sort_by(|a, b| (a.at_us, a).cmp(&(b.at_us, b)));
+            put.extend(verdicts.iter().map(|it| output(Dataset::Verdicts, it.key.to_json(), it)));
+        });
+    outputs
 }
 
 /// Gathers outputs per epoch; the probe follows behind.

@@ -43,7 +43,7 @@ impl World {
             uncommitted: usize::MAX,
         };
         let mut world = Self { log: traffic::log(seed), tuning, pace, calm: Vec::new() };
-        world.calm = world.run(&Script::default(), |_| Life { workers: 1, threaded: false, turns: u64::MAX });
+        world.calm = world.run(&Script::default(), |_| Life::default());
         world
     }
 
@@ -84,6 +84,7 @@ impl World {
             if done {
                 break;
             }
+            std::thread::sleep(life.pause);
             let turn = pipeline.turn()?;
             done = turn.committed.last().is_some_and(|last| last.binding.now_us == END_US);
             assert!(born.elapsed() < Duration::from_secs(30), "it hangs");
@@ -116,12 +117,21 @@ struct Life {
     threaded: bool,
     /// After so many turns it stops in good order.
     turns: u64,
+    /// Between two turns: the longer, the fewer epochs are in one commit.
+    pause: Duration,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { workers: 1, threaded: false, turns: u64::MAX, pause: Duration::ZERO }
+    }
 }
 
 impl Life {
     fn roll(dice: &mut Dice) -> Self {
         let turns = if dice.below(4) == 0 { dice.below(40) } else { u64::MAX };
-        Self { workers: 1 + dice.below(2) as usize, threaded: dice.below(3) == 0, turns }
+        let pause = Duration::from_micros([0, 100, 300][dice.below(3) as usize]);
+        Self { workers: 1 + dice.below(2) as usize, threaded: dice.below(3) == 0, turns, pause }
     }
 }
 
@@ -168,7 +178,7 @@ fn a_fault_at_every_call_leaves_no_trace() {
         let mut seen = BTreeSet::new();
         for at in 0.. {
             let script = Script::new([(at, fault)]);
-            let after = world.run(&script, |_| Life { workers: 1, threaded: false, turns: u64::MAX });
+            let after = world.run(&script, |_| Life { pause: Duration::from_micros(200), ..Life::default() });
             world.check(&after, &format!("{fault:?} at call {at}"));
             match script.hits().first() {
                 Some((call, _)) => seen.insert(*call),

@@ -1,9 +1,7 @@
 //! The rules on numbers: what fires, what does not, and with which reason.
 
 use evenkeel_dataflows::Detection;
-use evenkeel_dataflows::detectors::{
-    Latch, Trend, Turn, judge_burst, judge_errors, judge_latency, judge_saturation,
-};
+use evenkeel_dataflows::detectors::{Latch, Trend, Turn, judge_burst, judge_errors, judge_latency, judge_saturation};
 use evenkeel_schemas::{Statistics, Tally};
 
 /// An hour of a key that serves 100 requests a second in about 2 ms, one in a thousand of them an error.
@@ -99,7 +97,14 @@ fn every_answer_about_errors_has_its_reason() {
         ("a step, nothing to compare with", second(1_000, 50, 100), none, false, true, "cold_start"),
         ("half of all, whatever the history", second(100, 50, 100), none, true, true, "above_guard"),
         ("half of all, of next to none", second(4, 4, 100), none, false, true, "low_volume"),
-        ("as bad as ever", second(1_000, 300, 100), Statistics { errors: 108_000, ..history }, false, false, "within_baseline"),
+        (
+            "as bad as ever",
+            second(1_000, 300, 100),
+            Statistics { errors: 108_000, ..history },
+            false,
+            false,
+            "within_baseline",
+        ),
     ];
     for (what, recent, history, fires, exceeds, reason) in table {
         let judgement = judge_errors(&recent, &history, &limits);

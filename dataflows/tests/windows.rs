@@ -6,9 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
-mod reference;
 #[path = "windows/gaps.rs"]
 mod gaps;
+mod reference;
 #[path = "windows/scratch.rs"]
 mod scratch;
 
@@ -46,7 +46,10 @@ fn windows_slots_and_rollups_equal_a_recomputation() {
             check.epoch(&traffic, at, changes);
         }
         let Check { baselines, slots, rollups, .. } = check;
-        assert!(baselines > 2_000 && slots > 2_000 && rollups > 300, "{baselines}, {slots}, {rollups}: too little seen");
+        assert!(
+            baselines > 2_000 && slots > 2_000 && rollups > 300,
+            "{baselines}, {slots}, {rollups}: too little seen"
+        );
         // Hours of silence after the last event: nothing is held, and so nothing would be restored.
         assert_eq!(check.state.under("key/").count(), 0);
     }

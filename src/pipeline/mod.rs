@@ -11,8 +11,10 @@
 
 mod committer;
 mod present;
+mod reader;
 
 pub use committer::{Committer, Inline, Threaded};
+pub use reader::EpochReader;
 
 use crate::ports::{Clock, Committed, PortError, Source};
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
@@ -228,58 +230,4 @@ fn reread(source: &mut impl Source, engine: &mut Engine, bindings: &[Binding]) -
         engine.close(binding.clone())?;
     }
     Ok(())
-}
-
-/// Reads whole epochs out of a source: between two cuts, neither more nor less.
-pub struct EpochReader<'s, S> {
-    source: &'s mut S,
-    held: Vec<Batch>,
-    at: Cut,
-}
-
-impl<'s, S: Source> EpochReader<'s, S> {
-    /// Starts at a cut.
-    ///
-    /// # Errors
-    /// What the source says.
-    pub fn new(source: &'s mut S, from: &Cut) -> Result<Self, PortError> {
-        source.seek(from)?;
-        Ok(Self { source, held: Vec::new(), at: from.clone() })
-    }
-
-    /// Gives every record up to `upper` to `each`.
-    ///
-    /// # Errors
-    /// What the source or `each` says; `Fatal` if the records are no longer there.
-    pub fn read(
-        &mut self,
-        upper: &Cut,
-        mut each: impl FnMut(Batch) -> Result<(), PortError>,
-    ) -> Result<(), PortError> {
-        let started = Instant::now();
-        loop {
-            let mut held = Vec::new();
-            for mut batch in std::mem::take(&mut self.held) {
-                let partition = batch.partition;
-                if let Some(below) = batch.split_before(upper.next_offset(partition)) {
-                    self.at.0.insert(partition, below.next_offset().expect("it holds records"));
-                    each(below)?;
-                }
-                if !batch.is_empty() {
-                    // What follows lies beyond the cut, so nothing below it is missing.
-                    self.at.0.insert(partition, upper.next_offset(partition).max(self.at.next_offset(partition)));
-                    held.push(batch);
-                }
-            }
-            self.held = held;
-            if upper.0.iter().all(|(partition, next)| self.at.next_offset(*partition) >= *next) {
-                return Ok(());
-            }
-            if started.elapsed() > Duration::from_secs(120) {
-                let missing = upper.0.iter().find(|(partition, next)| self.at.next_offset(**partition) < **next);
-                return Err(PortError::Fatal(format!("input records are gone that a binding names: {missing:?}")));
-            }
-            self.held.extend(self.source.poll(50_000, Duration::from_millis(100))?.batches);
-        }
-    }
 }

@@ -60,7 +60,6 @@ impl Signed {
         self.0.add(tally, sign);
         self
     }
-
 }
 
 impl IsZero for Signed {

@@ -71,8 +71,9 @@ fn latest<'s>(causes: VecCollection<'s, u64, (String, Cause), isize>) -> Stream<
         move |(input, frontier), output| {
             input.for_each(|time, changes| {
                 for ((service, cause), at, sign) in changes.drain(..) {
-                    let (_, situations) =
-                        waiting.entry(at).or_insert_with(|| (time.delayed(&at, 0), BTreeMap::<String, Situation>::new()));
+                    let (_, situations) = waiting
+                        .entry(at)
+                        .or_insert_with(|| (time.delayed(&at, 0), BTreeMap::<String, Situation>::new()));
                     let situation = situations.entry(service).or_insert(Situation(None));
                     if sign > 0 {
                         situation.0 = Some(cause);

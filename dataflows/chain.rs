@@ -3,10 +3,10 @@
 //! Within an epoch the entries of a partition are chained in the order of their kind, coordinates, time and content, so
 //! the chain is the same for any number of workers. The head is state, and survives a restart.
 
+use crate::calendar::{Calendar, Moment};
 use crate::ingest::RowChange;
 use crate::operators::epochwise::{Said, epochwise};
 use crate::operators::fold::hash_of;
-use crate::calendar::{Calendar, Moment};
 use crate::state::{State, from_json, json, record};
 use crate::{Output, Tuning};
 use evenkeel_schemas::audit::{Chain, Entry};
@@ -44,7 +44,17 @@ impl From<RowChange> for Draft {
     fn from(change: RowChange) -> Self {
         let RowChange { at, event_time_us, table, op, actor, entity, payload } = change;
         let entity = format!("{table}{entity}");
-        Self { rank: 0, at: Some(at), ts_us: event_time_us, entity, op, event_type: "change".into(), table, actor, payload }
+        Self {
+            rank: 0,
+            at: Some(at),
+            ts_us: event_time_us,
+            entity,
+            op,
+            event_type: "change".into(),
+            table,
+            actor,
+            payload,
+        }
     }
 }
 

@@ -222,8 +222,7 @@ impl Start {
 fn run_worker(worker: &mut Worker, feed: &Receiver<Feed>, parts: &Sender<Part>, start: &Start) {
     let (inbox, outbox, calendar) = (Inbox::default(), Outbox::default(), Calendar::default());
     let Start { tuning, recovered, opened } = start;
-    let setting =
-        Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, tuning, recovered, opened: *opened };
+    let setting = Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, tuning, recovered, opened: *opened };
     let (probe, activator) = worker.dataflow(|scope| build(scope, &setting));
     let mut closed = VecDeque::new();
     loop {

@@ -59,8 +59,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
         Fact::Metric(sample) => Some((format!("{}\0{}\0{}", sample.service, sample.node, sample.name), sample)),
         _ => None,
     });
-    let (saturated, saturation_state) =
-        fold(Saturation(tuning.detection.clone()), samples, none(), calendar, state);
+    let (saturated, saturation_state) = fold(Saturation(tuning.detection.clone()), samples, none(), calendar, state);
     let signs = facts.clone().flat_map(sign);
     let (silent, silence_state) = fold(Silence(tuning.detection.clone()), signs, none(), calendar, state);
 
@@ -68,8 +67,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
     let verdicts = scope.concatenate([relative, saturated, silent]);
     let standing = standing(scope, recovered).to_stream(scope).container::<Vec<_>>();
     let situations = active(scope.concatenate([verdicts.clone(), standing]));
-    let (incidents, incident_state) =
-        fold(Incidents(tuning.recovery.clone()), situations, none(), calendar, state);
+    let (incidents, incident_state) = fold(Incidents(tuning.recovery.clone()), situations, none(), calendar, state);
     let controls = facts.clone().flat_map(|fact| match fact {
         Fact::Control(control, at) => Some((at, control)),
         _ => None,

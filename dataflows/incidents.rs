@@ -36,7 +36,8 @@ impl Machine for Incidents {
             }
             (Some(cause), Some(incident)) => {
                 state.ends_us = None;
-                let seen_differently = (cause.detector, &cause.nodes) != (incident.cause.detector, &incident.cause.nodes);
+                let seen_differently =
+                    (cause.detector, &cause.nodes) != (incident.cause.detector, &incident.cause.nodes);
                 if seen_differently {
                     *incident = Incident { state: IncidentState::Update, cause, at_us: now.now_us, ..incident.clone() };
                     said.push(incident.clone());

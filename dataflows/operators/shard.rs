@@ -221,7 +221,8 @@ impl Shard {
             if from == to {
                 continue;
             }
-            let width = SLOT_WIDTHS_S.iter().position(|width| *width == spec.slot_s).expect("WINDOWS use SLOT_WIDTHS_S");
+            let width =
+                SLOT_WIDTHS_S.iter().position(|width| *width == spec.slot_s).expect("WINDOWS use SLOT_WIDTHS_S");
             let Some(slot) = self.rings[width].get(from.div_euclid(spec.slot_s)) else { continue };
             for (id, index, bytes) in slot.iter() {
                 let state = self.keys[index as usize].as_mut().expect("slots hold only keys that are held");

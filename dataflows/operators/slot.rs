@@ -4,8 +4,8 @@
 //! A slot holds its tallies in the bytes in which it is committed, one run for all keys: nothing is encoded twice,
 //! a restart copies bytes, and a key costs two bytes a bucket instead of sixteen.
 
-use crate::state::record;
 use crate::Output;
+use crate::state::record;
 use evenkeel_schemas::{KeyId, Tally};
 use std::collections::{BTreeMap, VecDeque};
 

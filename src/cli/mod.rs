@@ -62,7 +62,9 @@ enum Command {
     #[command(after_help = "Example:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092")]
     Generate(GenerateArgs),
     /// Ship lines from TCP, a file or standard input (`-`) to a topic.
-    #[command(after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092")]
+    #[command(
+        after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092"
+    )]
     Ship(ShipArgs),
     /// List the JSON Schemas of everything that goes in and out, or print one.
     #[command(after_help = "Example:\n  evenkeel schema request")]
@@ -260,9 +262,9 @@ impl KafkaArgs {
         let mut connection = crate::kafka::Connection::plain(brokers);
         connection.prefix = self.topic_prefix.clone().unwrap_or_default();
         for property in &self.properties {
-            let (key, value) = property
-                .split_once('=')
-                .ok_or_else(|| fatal(format!("--kafka {property}: write it as KEY=VALUE, e.g. security.protocol=SSL")))?;
+            let (key, value) = property.split_once('=').ok_or_else(|| {
+                fatal(format!("--kafka {property}: write it as KEY=VALUE, e.g. security.protocol=SSL"))
+            })?;
             connection.properties.insert(key.to_owned(), value.to_owned());
         }
         Ok(connection)

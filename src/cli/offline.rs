@@ -75,8 +75,11 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Ending, PortError>
     let seconds = started.elapsed().as_secs_f64();
     if json {
         let (epochs, records, outputs) = (report.epochs, report.records, report.outputs);
-        println!("{}", json!({"epochs": epochs, "records": records, "outputs": outputs, "seconds": seconds,
-            "workers": workers, "hash": hash, "difference": difference}));
+        println!(
+            "{}",
+            json!({"epochs": epochs, "records": records, "outputs": outputs, "seconds": seconds,
+            "workers": workers, "hash": hash, "difference": difference})
+        );
     } else {
         let rate = report.records as f64 / seconds;
         println!("{} epochs, {} records, {} outputs", report.epochs, report.records, report.outputs);
@@ -140,7 +143,8 @@ pub(super) fn schema(name: Option<&str>, json: bool) -> Result<Ending, PortError
         None => names.iter().for_each(|name| println!("{name}")),
         Some(wanted) => {
             let found = schemas.iter().find(|(name, _)| *name == wanted);
-            let (_, text) = found.ok_or_else(|| fatal(format!("no schema {wanted:?}; there are: {}", names.join(", "))))?;
+            let (_, text) =
+                found.ok_or_else(|| fatal(format!("no schema {wanted:?}; there are: {}", names.join(", "))))?;
             print!("{text}");
         }
     }

@@ -24,8 +24,13 @@ pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
     let metrics = Arc::new(Metrics::default());
     let stop = Arc::new(AtomicBool::new(false));
     attend(config.http.as_deref(), &metrics, &stop)?;
-    let service =
-        Service { tuning: &config.tuning, workers: config.workers, pace: Pace::default(), stop: &stop, metrics: &metrics };
+    let service = Service {
+        tuning: &config.tuning,
+        workers: config.workers,
+        pace: Pace::default(),
+        stop: &stop,
+        metrics: &metrics,
+    };
     let ended = match (&config.kafka.brokers, &config.data) {
         (Some(_), _) => run_on_kafka(&config, &service),
         (None, Some(directory)) => run_embedded(directory, &config, &service),

@@ -103,11 +103,16 @@ pub(super) fn generate(args: GenerateArgs, json: bool) -> Result<Ending, PortErr
         let faults = faults.iter().map(|it| {
             json!({"name": it.name, "service": it.service, "node": it.node, "start_us": it.start_us, "must_page": it.must_page})
         });
-        println!("{}", json!({"seed": args.seed, "records": records, "requests": counts.requests,
-            "malformed": counts.malformed, "late": counts.late, "faults": faults.collect::<Vec<_>>()}));
+        println!(
+            "{}",
+            json!({"seed": args.seed, "records": records, "requests": counts.requests,
+            "malformed": counts.malformed, "late": counts.late, "faults": faults.collect::<Vec<_>>()})
+        );
     } else {
-        println!("seed {}: {records} records, {} requests, {} malformed, {} late", args.seed, counts.requests,
-            counts.malformed, counts.late);
+        println!(
+            "seed {}: {records} records, {} requests, {} malformed, {} late",
+            args.seed, counts.requests, counts.malformed, counts.late
+        );
         for fault in &faults {
             let after_s = (fault.start_us - start_us) as f64 / 1e6;
             println!("{after_s:>8.1} s  {} on {}", fault.name, fault.node.as_ref().unwrap_or(&fault.service));

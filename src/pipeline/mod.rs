@@ -113,7 +113,18 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let next = Epoch(last.map_or(0, |last| last.epoch.0 + 1));
         let (tuning, opened, ready) = (tuning.clone(), Instant::now(), Vec::new());
         let mut pipeline = Self {
-            source, committer, clock, engine, tuning, pace, present, points, next, upper, opened, ready,
+            source,
+            committer,
+            clock,
+            engine,
+            tuning,
+            pace,
+            present,
+            points,
+            next,
+            upper,
+            opened,
+            ready,
             open_records: 0,
             first_record: None,
         };

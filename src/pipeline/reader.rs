@@ -33,11 +33,7 @@ impl<'s, S: Source> EpochReader<'s, S> {
     ///
     /// # Errors
     /// What the source or `each` says; `Fatal` if the records are no longer there.
-    pub fn read(
-        &mut self,
-        upper: &Cut,
-        mut each: impl FnMut(Batch) -> Result<(), PortError>,
-    ) -> Result<(), PortError> {
+    pub fn read(&mut self, upper: &Cut, mut each: impl FnMut(Batch) -> Result<(), PortError>) -> Result<(), PortError> {
         let started = Instant::now();
         loop {
             self.give(upper, &mut each)?;
@@ -45,7 +41,9 @@ impl<'s, S: Source> EpochReader<'s, S> {
             let Some((partition, next)) = missing.next() else { return Ok(()) };
             if started.elapsed() > PATIENCE {
                 let what = format!("records of {} before offset {next} are gone", partition.topic.name());
-                return Err(PortError::Fatal(format!("{what}, and a binding names them: keep inputs as long as bindings")));
+                return Err(PortError::Fatal(format!(
+                    "{what}, and a binding names them: keep inputs as long as bindings"
+                )));
             }
             let polled = self.source.poll(POLL_RECORDS, Duration::from_millis(100))?;
             self.held.extend(polled.batches.into_iter().map(|batch| (batch, 0)));

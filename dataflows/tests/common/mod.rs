@@ -206,12 +206,22 @@ pub fn assert_same(after: &Changes, before: &Changes, cut: usize) {
         return;
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    for (name, side) in [("after", after), ("before", before)] { for o in &side.outputs { eprintln!("{name} {:?} {} {}", o.dataset, text(&o.key), text(&o.value)); } }
+    for (name, side) in [("after", after), ("before", before)] {
+        for o in &side.outputs {
+            eprintln!("{name} {:?} {} {}", o.dataset, text(&o.key), text(&o.value));
+        }
+    }
     for (a, b) in after.outputs.iter().zip(&before.outputs) {
         assert!(
             a == b,
             "restart after {cut}, epoch {:?}:\n{:?} {} {}\n{:?} {} {}",
-            after.binding.epoch, a.dataset, text(&a.key), text(&a.value), b.dataset, text(&b.key), text(&b.value)
+            after.binding.epoch,
+            a.dataset,
+            text(&a.key),
+            text(&a.value),
+            b.dataset,
+            text(&b.key),
+            text(&b.value)
         );
     }
     assert_eq!(after.outputs.len(), before.outputs.len(), "restart after {cut}, epoch {:?}", after.binding.epoch);

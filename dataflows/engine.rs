@@ -22,7 +22,7 @@ use timely::communication::WorkerGuards;
 use timely::worker::Worker;
 
 /// Most batches that wait on one worker; [`Engine::push`] blocks beyond it.
-const INBOX_BOUND: usize = 64;
+const INBOX_BOUND: usize = 8;
 
 /// How long an idle worker sleeps unless it is woken.
 const PARK: Duration = Duration::from_millis(5);

@@ -17,7 +17,7 @@ pub enum Metric {
     Recoveries,
     /// The newest committed epoch.
     Epoch,
-    /// How far the present is behind the wall clock, µs.
+    /// How far what is committed is behind the wall clock, µs.
     BehindUs,
     /// Whether everything that came in was read.
     CaughtUp,
@@ -30,7 +30,7 @@ const LIST: [(&str, &str, &str); 7] = [
     ("evenkeel_epochs_total", "counter", "Committed epochs."),
     ("evenkeel_recoveries_total", "counter", "Times the pipeline recovered from its ledger."),
     ("evenkeel_epoch", "gauge", "The newest committed epoch."),
-    ("evenkeel_behind_microseconds", "gauge", "How far the present of the pipeline is behind the wall clock."),
+    ("evenkeel_behind_microseconds", "gauge", "How far what is committed is behind the wall clock."),
     ("evenkeel_caught_up", "gauge", "1 if everything that came in was read."),
     ("evenkeel_catch_up_microseconds", "gauge", "Estimated time until it is caught up; -1 if unknown."),
 ];

@@ -15,7 +15,7 @@ use evenkeel::ports::{Ledger, PortError};
 use evenkeel_dataflows::{Changes, Tuning};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{Command, Dataset};
-use faulty::{Call, Fault, Faulty, Script};
+use faulty::{Call, Fault, Faults, Faulty, Script};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use traffic::{Dice, END_US};
@@ -40,7 +40,7 @@ impl World {
             longest: Duration::ZERO,
             idle: Duration::from_secs(3600),
             in_flight: 1,
-            uncommitted: usize::MAX,
+            uncommitted_outputs: usize::MAX,
         };
         let mut world = Self { log: traffic::log(seed), tuning, pace, calm: Vec::new() };
         world.calm = world.run(&Script::default(), |_| Life::default());
@@ -136,11 +136,12 @@ impl Life {
 }
 
 /// One to five faults, many of them soon after another: those hit the recovery.
-fn faults(dice: &mut Dice) -> BTreeMap<u64, Fault> {
-    let (mut at, mut faults) = (0, BTreeMap::new());
+fn faults(dice: &mut Dice) -> Faults {
+    let (mut at, mut faults) = (0, Faults::new());
     for _ in 0..=dice.below(5) {
-        at += 1 + if dice.below(2) == 0 { dice.below(6) } else { dice.below(60) };
-        faults.insert(at - 1, Fault::ALL[dice.below(4) as usize]);
+        at += 1 + if dice.below(2) == 0 { dice.below(6) } else { dice.below(40) };
+        let only = Call::ALL.get(dice.below(8) as usize).copied();
+        faults.insert(at - 1, (only, Fault::ALL[dice.below(4) as usize]));
     }
     faults
 }
@@ -166,8 +167,7 @@ fn random_faults_leave_no_trace() {
         script.hits().into_iter().for_each(|hit| *hits.entry(hit).or_insert(0) += 1);
     }
     println!("{runs} runs; faults by call: {hits:?}");
-    let calls = [Call::Recover, Call::Seek, Call::Poll, Call::Commit];
-    let kinds = calls.into_iter().flat_map(|call| Fault::ALL.map(|fault| (call, fault)));
+    let kinds = Call::ALL.into_iter().flat_map(|call| Fault::ALL.map(|fault| (call, fault)));
     assert!(runs < 2_000 || kinds.into_iter().all(|kind| hits.contains_key(&kind)), "{hits:?}");
 }
 
@@ -177,7 +177,7 @@ fn a_fault_at_every_call_leaves_no_trace() {
     for fault in Fault::ALL {
         let mut seen = BTreeSet::new();
         for at in 0.. {
-            let script = Script::new([(at, fault)]);
+            let script = Script::new(Faults::from([(at, (None, fault))]));
             let after = world.run(&script, |_| Life { pause: Duration::from_micros(200), ..Life::default() });
             world.check(&after, &format!("{fault:?} at call {at}"));
             match script.hits().first() {
@@ -213,7 +213,7 @@ fn every_command_is_audited_in_its_epoch() {
             changes.outputs.iter().for_each(|output| *said.entry(output.dataset).or_insert(0) += 1);
         }
         let datasets = [Dataset::Verdicts, Dataset::Incidents, Dataset::Commands, Dataset::Rejections, Dataset::State];
-        assert!(datasets.iter().all(|dataset| said.get(dataset).is_some_and(|count| *count >= 5)), "{seed}: {said:?}");
+        assert!(datasets.iter().all(|dataset| said.get(dataset).is_some_and(|count| *count >= 3)), "{seed}: {said:?}");
         assert_eq!(calm.iter().map(|changes| changes.records).sum::<u64>(), 672, "records, seed {seed}");
         println!("seed {seed}: {} epochs, {said:?}", calm.len());
     }

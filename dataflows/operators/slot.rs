@@ -132,8 +132,11 @@ impl Ring {
     }
 }
 
+/// The tallies of a slot's record, encoded, by key.
+type Tallies<'a> = Vec<(KeyId, &'a [u8])>;
+
 /// Reads a slot's record back: its number and its tallies; `None` if the bytes are not one whole slot.
-pub(crate) fn parse_record(mut bytes: &[u8]) -> Option<(i64, Vec<(KeyId, &[u8])>)> {
+pub(crate) fn parse_record(mut bytes: &[u8]) -> Option<(i64, Tallies<'_>)> {
     let number = i64::from_le_bytes(take(&mut bytes)?);
     let mut tallies = Vec::new();
     while !bytes.is_empty() {

@@ -1,5 +1,4 @@
 //! L1: the same bindings and records say the same bytes, for any number of workers and any sizes of batches.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

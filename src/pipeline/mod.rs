@@ -37,23 +37,26 @@ pub struct Pace {
     pub idle: Duration,
     /// So many closed epochs wait for the workers before the open one grows instead.
     pub in_flight: usize,
-    /// So many complete epochs wait for the committer before reading stops.
-    pub uncommitted: usize,
+    /// So many outputs of complete epochs wait for the committer before reading stops.
+    pub uncommitted_outputs: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            poll_records: 50_000,
-            epoch_records: 500_000,
+            poll_records: 10_000,
+            epoch_records: 100_000,
             shortest: Duration::from_millis(1),
             longest: Duration::from_millis(250),
             idle: Duration::from_millis(100),
             in_flight: 2,
-            uncommitted: 1_000,
+            uncommitted_outputs: 200_000,
         }
     }
 }
+
+/// What is committed may be so far behind, µs, and still count as caught up.
+const CAUGHT_UP_US: i64 = 2_000_000;
 
 /// What a turn brought.
 #[derive(Debug, Default)]
@@ -80,6 +83,8 @@ pub struct Pipeline<S, C, K> {
     opened: Instant,
     first_record: Option<Instant>,
     ready: Vec<Changes>,
+    /// The present of the newest committed epoch, µs.
+    committed_us: i64,
 }
 
 impl From<Stopped> for PortError {
@@ -127,6 +132,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             ready,
             open_records: 0,
             first_record: None,
+            committed_us: last.map_or(0, |last| last.now_us),
         };
         if last.is_none() {
             pipeline.begin()?;
@@ -150,7 +156,8 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// # Errors
     /// What a port says; the pipeline is to be dropped then.
     pub fn turn(&mut self) -> Result<Turn, PortError> {
-        let full = self.open_records >= self.pace.epoch_records || self.ready.len() >= self.pace.uncommitted;
+        let uncommitted = self.ready.iter().map(|changes| changes.outputs.len() + 1).sum::<usize>();
+        let full = self.open_records >= self.pace.epoch_records || uncommitted >= self.pace.uncommitted_outputs;
         let mut turn = Turn::default();
         if !full {
             let polled = self.source.poll(self.pace.poll_records, self.patience())?;
@@ -170,6 +177,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             self.ready.push(changes);
         }
         turn.committed = self.committer.offer(&mut self.ready)?;
+        self.committed_us = turn.committed.last().map_or(self.committed_us, |last| last.binding.now_us);
         Ok(turn)
     }
 
@@ -187,9 +195,10 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         Ok(committed)
     }
 
-    /// How far behind the wall clock the present is, µs, and whether everything was read.
+    /// How far what is committed is behind the wall clock, µs, and whether everything was read and that is little.
     pub fn lag(&mut self) -> (i64, bool) {
-        (self.present.behind_us(self.clock.now_us()), self.present.is_caught_up())
+        let behind_us = (self.clock.now_us() - self.committed_us).max(0);
+        (behind_us, self.present.is_caught_up() && behind_us < CAUGHT_UP_US)
     }
 
     fn push(&mut self, batch: Batch) -> Result<(), PortError> {

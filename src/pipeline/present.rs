@@ -41,11 +41,6 @@ impl Present {
         self.now_us
     }
 
-    /// How far the present is behind the wall clock, µs.
-    pub fn behind_us(&self, wall_us: i64) -> i64 {
-        (wall_us - self.now_us).max(0)
-    }
-
     /// Whether everything that came in has been read.
     pub fn is_caught_up(&self) -> bool {
         self.lagging.is_empty()

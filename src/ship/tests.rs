@@ -1,4 +1,5 @@
 //! Lines in, a sink that is as full as a test wants it.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use std::io::Write as _;

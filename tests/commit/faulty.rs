@@ -44,6 +44,13 @@ pub enum Call {
     Commit,
 }
 
+impl Call {
+    pub const ALL: [Self; 4] = [Self::Recover, Self::Seek, Self::Poll, Self::Commit];
+}
+
+/// By number: the call with this number is hit, or the next one of this kind.
+pub type Faults = BTreeMap<u64, (Option<Call>, Fault)>;
+
 /// Which calls fail, counted over all ports and lives of a run; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Script(Arc<Mutex<State>>);
@@ -51,13 +58,13 @@ pub struct Script(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     calls: u64,
-    faults: BTreeMap<u64, Fault>,
+    faults: Faults,
     hits: Vec<(Call, Fault)>,
 }
 
 impl Script {
-    pub fn new(faults: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        Self(Arc::new(Mutex::new(State { faults: faults.into_iter().collect(), ..State::default() })))
+    pub fn new(faults: Faults) -> Self {
+        Self(Arc::new(Mutex::new(State { faults, ..State::default() })))
     }
 
     /// What was hit so far, in order.
@@ -69,7 +76,10 @@ impl Script {
         let mut state = self.0.lock().unwrap();
         let number = state.calls;
         state.calls += 1;
-        let fault = state.faults.remove(&number)?;
+        let hits = |(_, (only, _)): &(&u64, &(Option<Call>, Fault))| only.is_none_or(|only| only == call);
+        let (at, _) = state.faults.range(..=number).find(hits)?;
+        let at = *at;
+        let (_, fault) = state.faults.remove(&at)?;
         state.hits.push((call, fault));
         Some(fault)
     }

@@ -57,7 +57,9 @@ pub fn log(seed: u64) -> MemoryLog {
         for number in 0..SECONDS * RATE {
             let at_us = START_US + number * TICK_US / RATE + dice.below(100_000) as i64;
             let (key, payload) = record(&mut dice, partition.topic, at_us, number);
-            log.append(partition, at_us, key.as_bytes(), &payload);
+            // Producers' clocks jump back now and then; the present must not.
+            let back_us = if dice.below(12) == 0 { dice.below(3_000_000) as i64 } else { 0 };
+            log.append(partition, at_us - back_us, key.as_bytes(), &payload);
         }
     }
     log

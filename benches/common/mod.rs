@@ -1,0 +1,235 @@
+//! What every benchmark shares: options, the machine's own numbers, one line of results, seeded requests.
+//!
+//! `--json` prints one JSON object a line, `--quick` runs a fraction; cargo's own `--bench` is ignored.
+#![allow(dead_code, reason = "each benchmark uses its own part")]
+
+use evenkeel::ports::{Clock, Polled, PortError, Source};
+use evenkeel_dataflows::Batch;
+use evenkeel_schemas::{Cut, Partition, Topic};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// 2026-01-01T00:00:00Z, µs.
+pub const START_US: i64 = 1_767_225_600_000_000;
+
+/// Clock ticks of `/proc/self/stat` in a second: 100 on every Linux there is.
+const TICKS_PER_S: f64 = 100.0;
+
+/// How to run.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub json: bool,
+    pub quick: bool,
+}
+
+impl Options {
+    pub fn from_args() -> Self {
+        let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+        Self { json: has("--json"), quick: has("--quick") }
+    }
+
+    /// The first number, or with `--quick` the second.
+    pub fn pick(self, full: u64, quick: u64) -> u64 {
+        if self.quick { quick } else { full }
+    }
+
+    /// Prints a line of results, the machine's load with it.
+    pub fn report(self, bench: &str, fields: &[(&str, Value)]) {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().and_then(|minute| minute.parse::<f64>().ok()).unwrap_or(0.0);
+        let fields = fields.chain([("load".to_owned(), Value::from(load))]);
+        if self.json {
+            let mut line = Map::from_iter([("bench".to_owned(), Value::from(bench))]);
+            line.extend(fields);
+            println!("{}", Value::Object(line));
+        } else {
+            let cells = fields.map(|(name, value)| format!("{name} {:<12}", cell(&value)));
+            println!("{bench:<9}{}", cells.collect::<String>().trim_end());
+        }
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// A number with so many digits after the point.
+pub fn rounded(value: f64, digits: i32) -> Value {
+    let scale = 10f64.powi(digits);
+    Value::from((value * scale).round() / scale)
+}
+
+/// A span of wall time and of this process's CPU time.
+pub struct Stopwatch {
+    started: Instant,
+    cpu_s: f64,
+}
+
+impl Stopwatch {
+    /// Starts, and forgets the peak of memory so far.
+    pub fn start() -> Self {
+        // Writing 5 resets VmHWM (proc(5)); where that is not allowed, the peak is that of the whole process.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Self { started: Instant::now(), cpu_s: cpu_s() }
+    }
+
+    pub fn wall_s(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    pub fn cpu_s(&self) -> f64 {
+        cpu_s() - self.cpu_s
+    }
+}
+
+/// User and system time of this process, all threads, s.
+fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in parentheses, may hold anything; utime and stime are the 12th and 13th after it.
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / TICKS_PER_S
+}
+
+/// The peak of resident memory since [`Stopwatch::start`], MB.
+pub fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
+
+/// Runs `work` so often, and returns the median of the seconds it took.
+pub fn median_s(runs: usize, mut work: impl FnMut()) -> f64 {
+    let timed = |_| {
+        let started = Instant::now();
+        work();
+        started.elapsed().as_secs_f64()
+    };
+    let mut seconds = (0..runs).map(timed).collect::<Vec<_>>();
+    seconds.sort_by(f64::total_cmp);
+    seconds[runs / 2]
+}
+
+/// A number as good as random (the finaliser of SplitMix64: Steele, Lea, Flood 2014).
+pub fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Requests of about 200 bytes: a fixed set of payloads whose times are written over.
+pub struct Requests {
+    payloads: Vec<Vec<u8>>,
+}
+
+/// Where the digits of `event_time_us` are.
+const TIME_AT: std::ops::Range<usize> = 17..33;
+
+impl Requests {
+    /// Requests over so many keys of service and route; one in 2,000 is an error.
+    pub fn new(keys: u64) -> Self {
+        let routes = if keys >= 10_000 { 100 } else { 10 };
+        let payload = |n: u64| {
+            let (key, dice) = (n % keys, mixed(n));
+            let (service, route) = (key / routes, key % routes);
+            let status = if dice % 2_000 == 0 { 503 } else { 200 };
+            let latency_us = 800 + dice % 1_500 + (dice >> 40) % 1_500;
+            format!(
+                "{{\"event_time_us\":{START_US},\"service\":\"service-{service:04}\",\"route\":\"/api/v1/r{route:03}\",\
+                 \"method\":\"POST\",\"status\":{status},\"latency_us\":{latency_us},\"node\":\"node-{}\",\
+                 \"region\":\"eu-1\",\"version\":\"1.4.2\",\"trace_id\":\"{dice:032x}\"}}",
+                dice % 3
+            )
+            .into_bytes()
+        };
+        Self { payloads: (0..keys.max(4_000)).map(payload).collect() }
+    }
+
+    /// The payload of the `n`-th request at a time, written into `scratch`.
+    pub fn write(&self, n: u64, event_time_us: i64, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        scratch.extend_from_slice(&self.payloads[(mixed(n) % self.payloads.len() as u64) as usize]);
+        let mut rest = event_time_us;
+        for digit in scratch[TIME_AT].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+}
+
+/// A log of requests that is made as it is read, so that it needs no memory; its present is the last one read.
+pub struct Generated {
+    requests: Requests,
+    partitions: u32,
+    total: u64,
+    per_s: u64,
+    next: Cut,
+    clock: LogClock,
+}
+
+/// A clock that shows how far a [`Generated`] log was read.
+#[derive(Clone)]
+pub struct LogClock(Arc<AtomicI64>);
+
+impl Clock for LogClock {
+    fn now_us(&mut self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Generated {
+    /// `total` requests over `keys`, `per_s` of them in each second of event time.
+    pub fn new(keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
+        let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
+        Self { requests: Requests::new(keys), partitions, total, per_s, next: Cut::default(), clock }
+    }
+
+    pub fn clock(&self) -> LogClock {
+        self.clock.clone()
+    }
+}
+
+impl Source for Generated {
+    fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
+        self.next = from.clone();
+        self.clock.0.store(START_US, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError> {
+        let (share, mut scratch) = (limit as u64 / u64::from(self.partitions), Vec::new());
+        let mut polled = Polled::default();
+        for partition in 0..self.partitions {
+            let at = Partition { topic: Topic::Requests, partition };
+            let (from, end) = (self.next.next_offset(at), self.total / u64::from(self.partitions));
+            let mut batch = Batch::new(at);
+            for offset in from..(from + share).min(end) {
+                let n = offset * u64::from(self.partitions) + u64::from(partition);
+                let time_us = START_US + (n * 1_000_000 / self.per_s) as i64;
+                self.requests.write(n, time_us, &mut scratch);
+                batch.push(offset, time_us, &[], &scratch);
+            }
+            if let (Some(next), Some(last_us)) = (batch.next_offset(), batch.last_timestamp_us()) {
+                self.next.0.insert(at, next);
+                self.clock.0.fetch_max(last_us, Ordering::Relaxed);
+                polled.batches.push(batch);
+            }
+        }
+        if polled.batches.is_empty() {
+            std::thread::sleep(wait);
+        }
+        Ok(polled)
+    }
+}

@@ -1,0 +1,96 @@
+//! End to end on a real broker: records on a topic to outputs in committed transactions.
+//!
+//! `KAFKA_BOOTSTRAP=127.0.0.1:9092 cargo bench --bench kafka`; without it, it says that it was skipped. The requests
+//! are on the topic before the clock starts, as a backlog; broker and evenkeel share the machine.
+
+mod common;
+
+use common::{Generated, Options, Stopwatch, peak_mb, rounded};
+use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, RecordProducer, topics};
+use evenkeel::pipeline::{Pace, Pipeline, Threaded};
+use evenkeel::ports::{Clock, Ledger, PortError, Source, SystemClock};
+use evenkeel_dataflows::Tuning;
+use evenkeel_schemas::Dimension::{Route, Service};
+use evenkeel_schemas::Topic;
+use serde_json::Value;
+use std::time::Duration;
+
+const KEYS: u64 = 1_000;
+const PARTITIONS: u32 = 2;
+/// Requests in a second of event time.
+const PER_S: u64 = 200_000;
+
+fn main() -> Result<(), PortError> {
+    let options = Options::from_args();
+    let Ok(brokers) = std::env::var("KAFKA_BOOTSTRAP") else {
+        options.report("kafka", &[("skipped", Value::from("KAFKA_BOOTSTRAP is not set"))]);
+        return Ok(());
+    };
+    let tuning = Tuning { key_sets: vec![vec![Service, Route]], ..Tuning::default() };
+    let total = options.pick(3_000_000, 300_000);
+    for workers in [1, 2] {
+        // Topics of its own for each run: what one committed is not for the next to go on from.
+        let prefix = format!("bench.{}.", SystemClock.now_us());
+        let connection = Connection { brokers: brokers.clone(), prefix, ..Connection::default() };
+        topics::create_missing(&connection, &topics::inputs(PARTITIONS))?;
+        topics::create_missing(&connection, &topics::outputs(tuning.audit_partitions))?;
+        let watch = Stopwatch::start();
+        fill(&connection, total)?;
+        run(options, &connection, &tuning, workers, (total, watch.wall_s()))?;
+    }
+    Ok(())
+}
+
+/// Puts the requests on their topic.
+fn fill(connection: &Connection, total: u64) -> Result<(), PortError> {
+    let mut requests = Generated::new(KEYS, PARTITIONS, total, PER_S);
+    let mut producer = RecordProducer::new(connection.clone())?;
+    loop {
+        let polled = requests.poll(50_000, Duration::ZERO)?;
+        if polled.batches.is_empty() {
+            return producer.flush(Duration::from_secs(120));
+        }
+        for batch in &polled.batches {
+            for record in batch.iter() {
+                producer.send(batch.partition, record.timestamp_us, record.key, record.payload)?;
+            }
+        }
+        producer.poll()?;
+    }
+}
+
+fn run(
+    options: Options,
+    connection: &Connection,
+    tuning: &Tuning,
+    workers: usize,
+    (total, filled_s): (u64, f64),
+) -> Result<(), PortError> {
+    let mut ledger = KafkaLedger::new(connection.clone(), format!("{}id", connection.prefix));
+    let watch = Stopwatch::start();
+    let committed = ledger.recover()?;
+    let source = KafkaSource::new(connection.clone(), &[Topic::Requests]);
+    let settings = (tuning, workers, Pace::default());
+    let mut pipeline = Pipeline::open(source, committed, Threaded::new(ledger), SystemClock, settings)?;
+    let (opened_s, mut records, mut commits) = (watch.wall_s(), 0, 0);
+    while records < total {
+        let turn = pipeline.turn()?;
+        records += turn.committed.iter().map(|changes| changes.records).sum::<u64>();
+        commits += usize::from(!turn.committed.is_empty());
+    }
+    let wall_s = watch.wall_s() - opened_s;
+    options.report(
+        "kafka",
+        &[
+            ("keys", Value::from(KEYS)),
+            ("workers", Value::from(workers)),
+            ("events_per_s", rounded(total as f64 / wall_s, 0)),
+            ("events_per_cpu_s", rounded(total as f64 / watch.cpu_s(), 0)),
+            ("commits", Value::from(commits)),
+            ("recover_s", rounded(opened_s, 2)),
+            ("produced_per_s", rounded(total as f64 / filled_s, 0)),
+            ("peak_mb", Value::from(peak_mb())),
+        ],
+    );
+    pipeline.stop().map(drop)
+}

@@ -24,7 +24,10 @@ const PACE: Duration = Duration::from_micros(100);
 
 /// What was sent and not read yet, per partition, with the next offsets.
 #[derive(Clone)]
-struct Wire(Arc<(Mutex<[(Batch, u64); PARTITIONS]>, Condvar)>);
+struct Wire(Arc<(Mutex<Waiting>, Condvar)>);
+
+/// Per partition the records that wait, and the next offset.
+type Waiting = [(Batch, u64); PARTITIONS];
 
 impl Wire {
     fn new() -> Self {

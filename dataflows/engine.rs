@@ -96,7 +96,7 @@ impl Engine {
         Self { feeds, threads, parts, gathered, in_flight, records: 0, warm_until, guards: Some(guards) }
     }
 
-    /// Adds records to the open epoch; blocks while their worker is [`INBOX_BOUND`] batches behind.
+    /// Adds records to the open epoch; blocks while their worker is `INBOX_BOUND` batches behind.
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.

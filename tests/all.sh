@@ -28,6 +28,7 @@ stop_kafka() {
 }
 
 step "unit, property and integration tests" cargo test --release --workspace
+step "fuzzing every decoder, ${FUZZ_SECONDS:-10} s each" tests/fuzz/run.sh "${FUZZ_SECONDS:-10}"
 step "the independent verifier finds every damage" python3 tests/verify_selftest.py
 
 if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o json --data "$data" --keep; then
@@ -40,6 +41,8 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
 else
   skip "verify, replay, compact and readers" "no data without the demo"
 fi
+
+step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
   step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka

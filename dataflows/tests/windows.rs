@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 type Baselines = BTreeMap<(i64, String), Vec<(String, Statistics)>>;
 
 fn seeds(default: std::ops::Range<u64>) -> Vec<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test may be told its seed")]
     match std::env::var("EVENKEEL_SEED") {
         Ok(seed) => vec![seed.parse().expect("EVENKEEL_SEED is a number")],
         Err(_) => default.collect(),
@@ -150,7 +151,7 @@ impl Check {
             self.slots += 1;
         }
         self.state.apply(&changes.outputs);
-        if at % 60 == 0 || at + 1 == traffic.epochs.len() {
+        if at.is_multiple_of(60) || at + 1 == traffic.epochs.len() {
             self.whole(until);
         }
     }

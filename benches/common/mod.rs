@@ -50,7 +50,7 @@ impl Options {
             line.extend(fields);
             println!("{}", Value::Object(line));
         } else {
-            let cells = fields.map(|(name, value)| format!("{name} {:<12}", cell(&value)));
+            let cells = fields.map(|(name, value)| format!("{name} {:<10}  ", cell(&value)));
             println!("{bench:<9}{}", cells.collect::<String>().trim_end());
         }
     }

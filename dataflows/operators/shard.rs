@@ -275,11 +275,11 @@ impl Shard {
     /// Puts a closed slot back after a restart, and the sums of all of them into the windows' totals.
     pub fn restore(&mut self, slots: &BTreeMap<(usize, i64), Slot>) {
         for (ring, width_s) in self.rings.iter_mut().zip(SLOT_WIDTHS_S) {
-            *ring = Ring::new(width_s, self.open_tick.div_euclid(width_s) - Ring::LENGTH / 2);
+            *ring = Ring::new(width_s, self.open_tick.div_euclid(width_s) - Ring::held(width_s));
         }
         for (width, width_s) in SLOT_WIDTHS_S.into_iter().enumerate() {
             let next = self.open_tick.div_euclid(width_s);
-            (next - Ring::LENGTH / 2..next).for_each(|number| {
+            (next - Ring::held(width_s)..next).for_each(|number| {
                 self.rings[width].push(slots.get(&(width, number)).cloned().unwrap_or_default());
             });
         }

@@ -6,6 +6,7 @@
 
 use crate::Output;
 use crate::state::record;
+use crate::tuning::WINDOWS;
 use evenkeel_schemas::{KeyId, Tally};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -86,19 +87,24 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Slots a ring addresses in committed state; more than any window of its width reaches back.
-    pub const LENGTH: i64 = 128;
+    /// How many slots of a width are held, in memory and in committed state: the longest window made of them, the slot
+    /// that is leaving it, and the one in which it begins; rounded up to a power of two.
+    pub fn held(width_s: i64) -> i64 {
+        let windows = WINDOWS.iter().filter(|window| window.slot_s == width_s);
+        let longest = windows.map(|window| window.length_s / window.slot_s).max().unwrap_or(0);
+        ((longest + 2) as u64).next_power_of_two() as i64
+    }
 
     /// A ring of empty slots up to `next`, which is the next one to be pushed.
     pub fn new(width_s: i64, next: i64) -> Self {
-        let held = Self::LENGTH / 2;
+        let held = Self::held(width_s);
         Self { width_s, first: next.saturating_sub(held), slots: (0..held).map(|_| Slot::default()).collect() }
     }
 
     /// Takes the next slot.
     pub fn push(&mut self, slot: Slot) {
         self.slots.push_back(slot);
-        if self.slots.len() > Self::LENGTH as usize / 2 {
+        if self.slots.len() as i64 > Self::held(self.width_s) {
             self.slots.pop_front();
             self.first += 1;
         }
@@ -128,7 +134,7 @@ impl Ring {
             value.extend((bytes.len() as u32).to_le_bytes());
             value.extend(bytes);
         }
-        record(format!("slot/{}/{shard}/{}", self.width_s, number.rem_euclid(Self::LENGTH)), Some(value))
+        record(format!("slot/{}/{shard}/{}", self.width_s, number.rem_euclid(Self::held(self.width_s))), Some(value))
     }
 }
 

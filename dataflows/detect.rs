@@ -39,12 +39,11 @@ impl Machine for Detect {
     const NAME: &'static str = "detect";
 
     fn hear(&self, key: &str, state: &mut Latches, input: Observation, now: Moment, said: &mut Vec<Verdict>) {
-        let key = Key::from_json(key);
         match input {
             Observation::Admitted => {}
-            Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
+            Observation::Errors { at_us, requests, errors } => self.burst(key, state, (at_us, requests, errors), said),
             Observation::Tick { at_us, tick, recent, history } => {
-                self.tick(&key, state, at_us, (&tick, &recent, &history), said);
+                self.tick(key, state, at_us, (&tick, &recent, &history), said);
             }
             Observation::Evicted => self.forget(state, now.now_us, "evicted", said),
         }
@@ -64,7 +63,7 @@ impl Machine for Detect {
 impl Detect {
     fn burst(
         &self,
-        key: &Key,
+        key: &str,
         state: &mut Latches,
         (at_us, requests, errors): (i64, i64, i64),
         said: &mut Vec<Verdict>,
@@ -72,7 +71,7 @@ impl Detect {
         let judgement = judge_burst(requests, errors, &self.0);
         if state.burst.said().is_none() && judgement.fires {
             let evidence = format!("{errors} errors in {requests} requests of the open ticks");
-            let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
+            let verdict = verdict(&Key::from_json(key), Detector::ErrorBurst, judgement.reason, at_us, evidence);
             state.burst.fire(verdict.clone());
             said.push(verdict);
         }
@@ -80,7 +79,7 @@ impl Detect {
 
     fn tick(
         &self,
-        key: &Key,
+        key: &str,
         state: &mut Latches,
         at_us: i64,
         (tick, recent, history): (&Statistics, &Statistics, &Statistics),
@@ -88,7 +87,8 @@ impl Detect {
     ) {
         // A busy key is judged by the second, a quiet one by its shortest window.
         let span = if tick.requests >= self.0.min_requests { tick } else { recent };
-        let evidence = Verdict::compare(span, history);
+        // Most ticks say nothing: words are made only when they are said.
+        let evidence = || Verdict::compare(span, history);
         let burst = judge_burst(span.requests, span.errors, &self.0);
         // A burst is begun by the open ticks alone; closed ones can only end it.
         if state.burst.said().is_some() {
@@ -104,14 +104,14 @@ impl Detect {
     fn turn(
         &self,
         latch: &mut Latch<Verdict>,
-        key: &Key,
+        key: &str,
         detector: Detector,
         judgement: Judgement,
         at_us: i64,
-        evidence: &str,
+        evidence: &impl Fn() -> String,
         said: &mut Vec<Verdict>,
     ) {
-        let verdict = |reason: &str| verdict(key, detector, reason, at_us, evidence.to_owned());
+        let verdict = |reason: &str| verdict(&Key::from_json(key), detector, reason, at_us, evidence());
         match latch.judge(judgement.fires, self.0.persist, self.0.of) {
             Turn::Fire => {
                 latch.fire(verdict(judgement.reason));

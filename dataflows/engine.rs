@@ -13,7 +13,9 @@ use crate::state::State;
 use crate::tuning::Tuning;
 use evenkeel_schemas::{Binding, Dataset, Epoch};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
@@ -23,6 +25,9 @@ use timely::worker::Worker;
 
 /// Most batches that wait on one worker; [`Engine::push`] blocks beyond it.
 const INBOX_BOUND: usize = 8;
+
+/// How long to wait before a full inbox is tried again.
+const FULL_PAUSE: Duration = Duration::from_micros(50);
 
 /// How long an idle worker sleeps unless it is woken.
 const PARK: Duration = Duration::from_millis(5);
@@ -48,6 +53,8 @@ pub struct Engine {
     in_flight: VecDeque<(Binding, u64)>,
     records: u64,
     warm_until: Option<Epoch>,
+    /// Set when a worker panicked.
+    stopped: Arc<AtomicBool>,
     guards: Option<WorkerGuards<()>>,
 }
 
@@ -80,7 +87,10 @@ impl Engine {
         let start = Arc::new(Start::new(tuning.clone(), resume));
         let senders = Mutex::new((part_sender, thread_sender));
         let (builders, others) = timely::CommunicationConfig::Process(workers).try_build().expect("threads start");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let alarm = Alarm(Arc::clone(&stopped));
         let run = move |worker: &mut Worker| {
+            let _alarm = alarm.clone();
             let feed = inboxes.lock().expect("no worker panicked yet")[worker.index()].take().expect("one inbox each");
             let (parts, threads) = senders.lock().expect("no worker panicked yet").clone();
             threads.send((worker.index(), std::thread::current())).expect("the engine waits for its threads");
@@ -93,7 +103,7 @@ impl Engine {
         threads.sort_by_key(|(index, _)| *index);
         let threads = threads.into_iter().map(|(_, thread)| thread).collect();
         let (gathered, in_flight) = (BTreeMap::new(), VecDeque::new());
-        Self { feeds, threads, parts, gathered, in_flight, records: 0, warm_until, guards: Some(guards) }
+        Self { feeds, threads, parts, gathered, in_flight, records: 0, warm_until, stopped, guards: Some(guards) }
     }
 
     /// Adds records to the open epoch; blocks while their worker is `INBOX_BOUND` batches behind.
@@ -124,9 +134,20 @@ impl Engine {
     }
 
     fn send(&mut self, worker: usize, feed: Feed) -> Result<(), Stopped> {
-        self.feeds[worker].send(feed).map_err(|_| Stopped)?;
+        let mut feed = feed;
+        while let Err(back) = self.feeds[worker].try_send(feed) {
+            let TrySendError::Full(again) = back else { return Err(Stopped) };
+            self.check()?;
+            feed = again;
+            std::thread::sleep(FULL_PAUSE);
+        }
         self.threads[worker].unpark();
         Ok(())
+    }
+
+    /// Whether every worker still works.
+    fn check(&self) -> Result<(), Stopped> {
+        if self.stopped.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
     }
 
     /// Number of closed epochs whose changes were not taken yet.
@@ -142,7 +163,7 @@ impl Engine {
         loop {
             match self.parts.try_recv() {
                 Ok(part) => self.gather(part),
-                Err(TryRecvError::Empty) => return Ok(self.complete()),
+                Err(TryRecvError::Empty) => return self.check().map(|()| self.complete()),
                 Err(TryRecvError::Disconnected) => return self.complete().map(Some).ok_or(Stopped),
             }
         }
@@ -192,9 +213,24 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.feeds.clear();
         self.threads.iter().for_each(Thread::unpark);
-        // Joining re-raises a worker's panic; it has been said already, and this may run during another one.
-        if let Some(guards) = self.guards.take() {
+        let Some(guards) = self.guards.take() else { return };
+        if self.stopped.load(Ordering::Relaxed) {
+            // The others wait for the one that panicked, for ever: nobody can join them.
+            std::mem::forget(guards);
+        } else {
             guards.join().into_iter().for_each(drop);
+        }
+    }
+}
+
+/// Tells the engine when its worker's thread panics.
+#[derive(Clone)]
+struct Alarm(Arc<AtomicBool>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -39,6 +39,7 @@ impl World {
             shortest: Duration::ZERO,
             longest: Duration::ZERO,
             idle: Duration::from_secs(3600),
+            span: Duration::from_secs(3600),
             in_flight: 1,
             uncommitted_outputs: usize::MAX,
         };
@@ -217,4 +218,20 @@ fn every_command_is_audited_in_its_epoch() {
         assert_eq!(calm.iter().map(|changes| changes.records).sum::<u64>(), 672, "records, seed {seed}");
         println!("seed {seed}: {} epochs, {said:?}", calm.len());
     }
+}
+
+#[test]
+fn a_backlog_is_judged_by_its_own_time() {
+    let mut world = World::new(3);
+    // The whole log comes with the first poll, and all of it is older than the clock.
+    world.pace = Pace { idle: Duration::from_secs(3600), ..Pace::default() };
+    let all =
+        world.run(&Script::default(), |number| Life { turns: [4, 9, u64::MAX][number.min(2)], ..Life::default() });
+    assert_eq!(all.iter().map(|changes| changes.records).sum::<u64>(), 672);
+    let outputs = all.iter().flat_map(|changes| &changes.outputs);
+    let rejections = outputs.filter(|output| output.dataset == Dataset::Rejections).collect::<Vec<_>>();
+    let from_the_future = |text: &[u8]| String::from_utf8_lossy(text).contains("time_in_future");
+    assert!(rejections.len() > 5 && !rejections.iter().any(|output| from_the_future(&output.value)));
+    let presents = all.iter().map(|changes| changes.binding.now_us).collect::<BTreeSet<_>>();
+    assert!(presents.len() > 10, "14 s of records are at least as many epochs: {presents:?}");
 }

@@ -1,14 +1,19 @@
 //! The pipeline: moves records from a [`Source`] through the [`Engine`] into a [`Ledger`](crate::ports::Ledger).
 //!
-//! Each turn: (1) poll, (2) push into the open epoch, (3) close the epoch if it is time, (4) take the changes of
-//! complete epochs, (5) offer them to the committer. After any failed commit the pipeline is dropped and opened again:
+//! Each turn: (1) poll, (2) push into the open epoch what belongs there, (3) close the epoch if it is time, (4) take the
+//! changes of complete epochs, (5) offer them to the committer. After any failed commit the pipeline is dropped and opened again:
 //! recovery is the one way back, there is no repair in place.
 //!
 //! # Decision
 //! An epoch closes a millisecond after its first record, but not while [`Pace::in_flight`] epochs wait for the workers:
 //! so it lasts a millisecond when there is little to do and as long as a turn takes when there is much, up to
 //! [`Pace::longest`]. Without records one closes every [`Pace::idle`]: silence must have consequences too.
+//!
+//! An epoch spans at most [`Pace::span`] of the log's own time; what came in later waits for the next one. Events are
+//! judged against the present at the start of their epoch: if the backlog of an outage were one epoch, most of it would
+//! be rejected as from the future, and what it tells would be found at its end only.
 
+mod backlog;
 mod committer;
 mod present;
 mod reader;
@@ -17,6 +22,7 @@ pub use committer::{Committer, Inline, Threaded};
 pub use reader::EpochReader;
 
 use crate::ports::{Clock, Committed, PortError, Source};
+use backlog::Backlog;
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
 use present::{Present, ResumePoints};
@@ -35,6 +41,8 @@ pub struct Pace {
     pub longest: Duration,
     /// Without records an epoch closes after so long.
     pub idle: Duration,
+    /// Records of one epoch came in within so long; less than what clocks may differ.
+    pub span: Duration,
     /// So many closed epochs wait for the workers before the open one grows instead.
     pub in_flight: usize,
     /// So many outputs of complete epochs wait for the committer before reading stops.
@@ -44,11 +52,12 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            poll_records: 10_000,
+            poll_records: 5_000,
             epoch_records: 100_000,
             shortest: Duration::from_millis(1),
             longest: Duration::from_millis(250),
             idle: Duration::from_millis(100),
+            span: Duration::from_secs(1),
             in_flight: 2,
             uncommitted_outputs: 200_000,
         }
@@ -76,6 +85,7 @@ pub struct Pipeline<S, C, K> {
     tuning: Tuning,
     pace: Pace,
     present: Present,
+    backlog: Backlog,
     points: ResumePoints,
     next: Epoch,
     upper: Cut,
@@ -125,6 +135,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             tuning,
             pace,
             present,
+            backlog: Backlog::default(),
             points,
             next,
             upper,
@@ -147,8 +158,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
         self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));
         self.source.seek(&Cut::default())?;
-        let now_us = self.present.now_us(i64::MIN);
-        self.close(now_us)
+        self.close(self.present.now_us())
     }
 
     /// One turn; waits for records at most until the open epoch is due.
@@ -160,19 +170,17 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let full = self.open_records >= self.pace.epoch_records || uncommitted >= self.pace.uncommitted_outputs;
         let mut turn = Turn::default();
         if !full {
-            let polled = self.source.poll(self.pace.poll_records, self.patience())?;
-            self.present.read(&polled);
-            for batch in polled.batches {
-                turn.records += batch.len();
-                self.push(batch)?;
-            }
+            turn.records = self.poll()?;
+            self.fill()?;
         }
-        if self.is_due(turn.records) {
-            let wall_us = self.clock.now_us();
-            let now_us = self.present.now_us(wall_us);
+        let now_us = self.present.at_us(self.clock.now_us(), &self.backlog);
+        // What waits cannot come into the open epoch: close it as soon as that brings the present on.
+        let holds_back = !self.backlog.is_empty() && now_us > self.present.now_us();
+        let behind = self.engine.in_flight() >= self.pace.in_flight;
+        if self.is_due(turn.records) || (holds_back && !behind) {
             self.close(now_us)?;
         }
-        let patience = if full { Duration::from_millis(1) } else { Duration::ZERO };
+        let patience = if full || (holds_back && behind) { Duration::from_millis(1) } else { Duration::ZERO };
         while let Some(changes) = self.engine.wait(patience)? {
             self.ready.push(changes);
         }
@@ -198,7 +206,32 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// How far what is committed is behind the wall clock, µs, and whether everything was read and that is little.
     pub fn lag(&mut self) -> (i64, bool) {
         let behind_us = (self.clock.now_us() - self.committed_us).max(0);
-        (behind_us, self.present.is_caught_up() && behind_us < CAUGHT_UP_US)
+        let all_read = self.present.is_caught_up() && self.backlog.is_empty();
+        (behind_us, all_read && behind_us < CAUGHT_UP_US)
+    }
+
+    /// Polls unless enough waits already; returns how many records came.
+    fn poll(&mut self) -> Result<usize, PortError> {
+        if self.backlog.len() >= self.pace.epoch_records {
+            return Ok(0);
+        }
+        let polled = self.source.poll(self.pace.poll_records, self.patience())?;
+        self.present.polled(&polled);
+        let before = self.backlog.len();
+        polled.batches.into_iter().for_each(|batch| self.backlog.add(batch));
+        Ok(self.backlog.len() - before)
+    }
+
+    /// Pushes what came in before the end of the open epoch's span. A time after the wall clock is the producer's error.
+    fn fill(&mut self) -> Result<(), PortError> {
+        let span_us = i64::try_from(self.pace.span.as_micros()).unwrap_or(i64::MAX);
+        let end_us = self.present.now_us().saturating_add(span_us);
+        let limit_us = if end_us > self.clock.now_us() { i64::MAX } else { end_us };
+        for batch in self.backlog.take_before(limit_us) {
+            self.present.read(&batch);
+            self.push(batch)?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, batch: Batch) -> Result<(), PortError> {
@@ -216,7 +249,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             None => self.pace.idle.saturating_sub(self.opened.elapsed()),
         };
         // While something is being computed or committed, look again soon.
-        let busy = self.engine.in_flight() > 0 || !self.ready.is_empty();
+        let busy = self.engine.in_flight() > 0 || !self.ready.is_empty() || !self.backlog.is_empty();
         if busy { due.min(Duration::from_millis(1)) } else { due }
     }
 
@@ -233,6 +266,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     fn close(&mut self, now_us: i64) -> Result<(), PortError> {
         let epoch = self.next;
+        self.present.close(now_us);
         let resume = self.points.close(epoch, now_us, &self.tuning);
         self.engine.close(Binding { epoch, now_us, resume, upper: self.upper.clone() })?;
         self.next = Epoch(epoch.0 + 1);

@@ -3,21 +3,28 @@
 //! # Decision
 //! While evenkeel catches up, the present is when the records being read came in, not now: otherwise an outage in the
 //! backlog would be an hour of "late" data that pages nobody. The earliest partition with a backlog counts, so no
-//! partition's records are late only because another one was read first. The present never goes back, and never runs
-//! ahead of the wall clock, whatever timestamps producers set.
+//! partition's records are late only because another one was read first; but one that says nothing for [`PATIENCE`] is
+//! not waited for while others speak: its records will be late, which is better than none at all. The present never
+//! goes back, and never runs ahead of the wall clock, whatever timestamps producers set.
 
+use super::backlog::Backlog;
 use crate::ports::Polled;
-use evenkeel_dataflows::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
+use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Epoch, Partition};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long a partition that has records and brings none is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follows the present from poll to poll.
 #[derive(Debug, Default)]
 pub(super) struct Present {
     now_us: i64,
-    /// When the last record that was read of each partition came in, µs.
+    /// When the last record in an epoch came in, µs, by partition.
     read_us: BTreeMap<Partition, i64>,
-    lagging: Vec<Partition>,
+    /// Partitions with more records than were polled, and since when they brought none.
+    lagging: BTreeMap<Partition, Instant>,
 }
 
 impl Present {
@@ -25,23 +32,44 @@ impl Present {
         Self { now_us, ..Self::default() }
     }
 
-    /// Takes in what a poll brought.
-    pub fn read(&mut self, polled: &Polled) {
-        for batch in &polled.batches {
-            self.read_us.extend(batch.last_timestamp_us().map(|last| (batch.partition, last)));
-        }
-        self.lagging.clone_from(&polled.lagging);
-    }
-
-    /// The present, given the wall clock.
-    pub fn now_us(&mut self, wall_us: i64) -> i64 {
-        let read = |partition| self.read_us.get(partition).copied().unwrap_or(self.now_us);
-        let log_us = self.lagging.iter().map(read).min().unwrap_or(wall_us);
-        self.now_us = self.now_us.max(log_us.min(wall_us));
+    /// The present of the last epoch, µs.
+    pub fn now_us(&self) -> i64 {
         self.now_us
     }
 
-    /// Whether everything that came in has been read.
+    /// Takes in what a poll brought.
+    pub fn polled(&mut self, polled: &Polled) {
+        let spoke = |partition: &Partition| polled.batches.iter().any(|batch| batch.partition == *partition);
+        let since = |partition: &Partition| match self.lagging.get(partition) {
+            Some(since) if !spoke(partition) => *since,
+            _ => Instant::now(),
+        };
+        self.lagging = polled.lagging.iter().map(|partition| (*partition, since(partition))).collect();
+    }
+
+    /// Takes in what went into the open epoch.
+    pub fn read(&mut self, batch: &Batch) {
+        self.read_us.extend(batch.last_timestamp_us().map(|last| (batch.partition, last)));
+    }
+
+    /// What the present would be if the open epoch closed now, given the wall clock and what waits.
+    pub fn at_us(&self, wall_us: i64, backlog: &Backlog) -> i64 {
+        let waiting = backlog.first_us().collect::<BTreeMap<_, _>>();
+        let waited_for =
+            |partition: &Partition, since: &Instant| !waiting.contains_key(partition) && since.elapsed() < PATIENCE;
+        let lagging = self.lagging.iter().filter(|(partition, since)| waited_for(partition, since));
+        let read_us = lagging.map(|(partition, _)| self.read_us.get(partition).copied().unwrap_or(self.now_us));
+        let all_read_us = if self.is_caught_up() { wall_us } else { self.now_us };
+        let log_us = read_us.chain(waiting.values().copied()).min().unwrap_or(all_read_us);
+        self.now_us.max(log_us.min(wall_us))
+    }
+
+    /// The open epoch closes at `now_us`.
+    pub fn close(&mut self, now_us: i64) {
+        self.now_us = now_us;
+    }
+
+    /// Whether everything that came in has been polled.
     pub fn is_caught_up(&self) -> bool {
         self.lagging.is_empty()
     }

@@ -60,4 +60,11 @@ if why=$(missing haproxy kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missi
 else
   step "HAProxy loop: a failing server is found and heals" env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/loop.py
 fi
+
+if [ -z "${LONG:-}" ]; then
+  skip "kill -9 of evenkeel and broker; ten minutes of load" "LONG=1 runs them, a quarter of an hour"
+else
+  step "20 kills of evenkeel and 5 of the broker" env EVENKEEL_BIN="$evenkeel" python3 tests/kill.py
+  step "ten minutes at 100,000 events/s: flat memory" env EVENKEEL_BIN="$evenkeel" python3 tests/soak.py
+fi
 finish

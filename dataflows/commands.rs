@@ -56,6 +56,7 @@ pub(crate) struct Service {
 }
 
 impl Machine for Commands {
+    type Key = String;
     type Input = Word;
     type Notice = (Coordinates, Control);
     type State = Service;
@@ -66,7 +67,7 @@ impl Machine for Commands {
         self.policy.hear(&control);
     }
 
-    fn hear(&self, key: &str, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Command>) {
+    fn hear(&self, key: &String, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Command>) {
         match word {
             Word::Joined(node) => drop(state.replicas.insert(node)),
             Word::Left(node) => drop(state.replicas.remove(&node)),
@@ -89,7 +90,7 @@ impl Machine for Commands {
         circuits.chain(state.cooling.values().copied()).min()
     }
 
-    fn wake(&self, key: &str, state: &mut Service, now: Moment, said: &mut Vec<Command>) {
+    fn wake(&self, key: &String, state: &mut Service, now: Moment, said: &mut Vec<Command>) {
         state.cooling.retain(|_, until| *until > now.now_us);
         for (target, circuit) in std::mem::take(&mut state.circuits) {
             if circuit.next_us > now.now_us {

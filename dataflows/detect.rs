@@ -6,8 +6,9 @@ use crate::operators::fold::Machine;
 use crate::operators::window::Observation;
 use crate::state::from_json;
 use crate::tuning::{Detection, TICK_US};
-use evenkeel_schemas::{Decision, Detector, Key, Statistics, Verdict};
+use evenkeel_schemas::{Decision, Detector, Key, KeyId, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A firing key that shows nothing for so long is cleared: there is no traffic left to judge, µs.
 const FORGET_US: i64 = 15 * TICK_US;
@@ -32,18 +33,19 @@ impl Latches {
 }
 
 impl Machine for Detect {
-    type Input = Observation;
+    type Key = KeyId;
+    type Input = (Observation, Arc<Key>);
     type Notice = ();
     type State = Latches;
     type Said = Verdict;
     const NAME: &'static str = "detect";
 
-    fn hear(&self, key: &str, state: &mut Latches, input: Observation, now: Moment, said: &mut Vec<Verdict>) {
+    fn hear(&self, _id: &KeyId, state: &mut Latches, (input, key): Self::Input, now: Moment, said: &mut Vec<Verdict>) {
         match input {
             Observation::Admitted => {}
-            Observation::Errors { at_us, requests, errors } => self.burst(key, state, (at_us, requests, errors), said),
+            Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
             Observation::Tick { at_us, tick, recent, history } => {
-                self.tick(key, state, at_us, (&tick, &recent, &history), said);
+                self.tick(&key, state, at_us, (&tick, &recent, &history), said);
             }
             Observation::Evicted => self.forget(state, now.now_us, "evicted", said),
         }
@@ -54,7 +56,7 @@ impl Machine for Detect {
         state.seen_us.map(|seen| seen + FORGET_US)
     }
 
-    fn wake(&self, _key: &str, state: &mut Latches, now: Moment, said: &mut Vec<Verdict>) {
+    fn wake(&self, _id: &KeyId, state: &mut Latches, now: Moment, said: &mut Vec<Verdict>) {
         self.forget(state, now.now_us, "no_traffic", said);
         state.seen_us = None;
     }
@@ -63,7 +65,7 @@ impl Machine for Detect {
 impl Detect {
     fn burst(
         &self,
-        key: &str,
+        key: &Key,
         state: &mut Latches,
         (at_us, requests, errors): (i64, i64, i64),
         said: &mut Vec<Verdict>,
@@ -71,7 +73,7 @@ impl Detect {
         let judgement = judge_burst(requests, errors, &self.0);
         if state.burst.said().is_none() && judgement.fires {
             let evidence = format!("{errors} errors in {requests} requests of the open ticks");
-            let verdict = verdict(&Key::from_json(key), Detector::ErrorBurst, judgement.reason, at_us, evidence);
+            let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
             state.burst.fire(verdict.clone());
             said.push(verdict);
         }
@@ -79,7 +81,7 @@ impl Detect {
 
     fn tick(
         &self,
-        key: &str,
+        key: &Key,
         state: &mut Latches,
         at_us: i64,
         (tick, recent, history): (&Statistics, &Statistics, &Statistics),
@@ -104,14 +106,14 @@ impl Detect {
     fn turn(
         &self,
         latch: &mut Latch<Verdict>,
-        key: &str,
+        key: &Key,
         detector: Detector,
         judgement: Judgement,
         at_us: i64,
         evidence: &impl Fn() -> String,
         said: &mut Vec<Verdict>,
     ) {
-        let verdict = |reason: &str| verdict(&Key::from_json(key), detector, reason, at_us, evidence());
+        let verdict = |reason: &str| verdict(key, detector, reason, at_us, evidence());
         match latch.judge(judgement.fires, self.0.persist, self.0.of) {
             Turn::Fire => {
                 latch.fire(verdict(judgement.reason));

@@ -246,11 +246,8 @@ impl Start {
     fn new(tuning: Tuning, resume: Resume) -> Self {
         let first = resume.bindings.first();
         let opened = first.map_or(Opened::default(), |it| Opened { epoch: it.epoch.0 + 1, now_us: it.now_us });
-        let open_tick = resume.bindings.last().map(|binding| tuning.open_tick(binding.now_us));
-        let still_open = |binding: &&Binding| Some(tuning.open_tick(binding.now_us)) < open_tick;
-        let before = resume.bindings.iter().rev().find(still_open).map(|binding| binding.epoch.0 + 1);
-        let closed_in = before.unwrap_or(resume.bindings.first().map_or(0, |binding| binding.epoch.0));
-        let recovered = Recovered { state: State::new(resume.state), open_tick, closed_in };
+        let presents = resume.bindings.iter().map(|binding| (binding.epoch.0, binding.now_us)).collect();
+        let recovered = Recovered { state: State::new(resume.state), presents };
         Self { tuning, recovered, opened }
     }
 }

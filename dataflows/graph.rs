@@ -51,8 +51,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
 
     // Requests to windows to verdicts.
     let (observed, windows) = window(ingested.contributions, ingested.names, tuning, calendar, recovered);
-    let by_key = observed.clone().map(|(key, observation)| (key.to_json(), observation));
-    let (relative, detect_state) = fold(Detect(tuning.detection.clone()), by_key, none(), calendar, state);
+    let (relative, detect_state) = fold(Detect(tuning.detection.clone()), observed.clone(), none(), calendar, state);
 
     // Telemetry and heartbeats to verdicts.
     let samples = facts.clone().flat_map(|fact| match fact {
@@ -136,7 +135,7 @@ fn draft(fact: Fact) -> Option<Draft> {
 }
 
 /// A key of exactly service and node, taken in or let go, is a replica that joined or left.
-fn replica((key, observation): Observed) -> Option<(String, Word)> {
+fn replica((_, (observation, key)): Observed) -> Option<(String, Word)> {
     let node = key.get(Dimension::Node).filter(|node| key.0.len() == 2 && !node.is_empty())?.to_owned();
     match observation {
         Observation::Admitted => Some((key.service().to_owned(), Word::Joined(node))),

@@ -19,13 +19,14 @@ pub(crate) struct Standing {
 }
 
 impl Machine for Incidents {
+    type Key = String;
     type Input = Situation;
     type Notice = ();
     type State = Standing;
     type Said = Incident;
     const NAME: &'static str = "incidents";
 
-    fn hear(&self, key: &str, state: &mut Standing, situation: Situation, now: Moment, said: &mut Vec<Incident>) {
+    fn hear(&self, key: &String, state: &mut Standing, situation: Situation, now: Moment, said: &mut Vec<Incident>) {
         match (situation.0, &mut state.incident) {
             (None, None) => {}
             (None, Some(_)) => state.ends_us = Some(now.now_us + self.0.linger_s * TICK_US),
@@ -50,7 +51,7 @@ impl Machine for Incidents {
         state.ends_us
     }
 
-    fn wake(&self, _key: &str, state: &mut Standing, now: Moment, said: &mut Vec<Incident>) {
+    fn wake(&self, _key: &String, state: &mut Standing, now: Moment, said: &mut Vec<Incident>) {
         let ended = state.incident.take();
         said.extend(ended.map(|it| Incident { state: IncidentState::Resolved, at_us: now.now_us, ..it }));
         *state = Standing::default();

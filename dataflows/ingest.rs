@@ -186,7 +186,7 @@ impl Decoder {
 
     fn open(&mut self, opened: Opened) {
         self.opened = opened;
-        self.horizon_tick = Tuning::horizon_tick(self.tuning.open_tick(opened.now_us));
+        self.horizon_tick = self.tuning.horizon_tick(opened.now_us);
     }
 
     fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {

@@ -33,4 +33,6 @@ mod tuning;
 pub use batch::{Batch, Changes, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
 pub use state::State;
-pub use tuning::{Detection, FUTURE_TOLERANCE_US, Recovery, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec};
+pub use tuning::{
+    Detection, FUTURE_TOLERANCE_US, Recovery, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,
+};

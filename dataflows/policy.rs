@@ -38,13 +38,14 @@ pub(crate) struct Keeper;
 pub(crate) const KEY: &str = "all";
 
 impl Machine for Keeper {
+    type Key = String;
     type Input = (Coordinates, Control);
     type Notice = ();
     type State = Policy;
     type Said = ();
     const NAME: &'static str = "policy";
 
-    fn hear(&self, _key: &str, state: &mut Policy, (_, control): Self::Input, _now: Moment, _said: &mut Vec<()>) {
+    fn hear(&self, _key: &String, state: &mut Policy, (_, control): Self::Input, _now: Moment, _said: &mut Vec<()>) {
         state.hear(&control);
     }
 }

@@ -28,13 +28,14 @@ pub(crate) struct Gauge {
 }
 
 impl Machine for Saturation {
+    type Key = String;
     type Input = Sample;
     type Notice = ();
     type State = Gauge;
     type Said = Verdict;
     const NAME: &'static str = "saturation";
 
-    fn hear(&self, _key: &str, state: &mut Gauge, sample: Sample, now: Moment, said: &mut Vec<Verdict>) {
+    fn hear(&self, _key: &String, state: &mut Gauge, sample: Sample, now: Moment, said: &mut Vec<Verdict>) {
         let Some(limit_milli) = sample.limit_milli else { return };
         state.trend.push(sample.event_time_us, sample.value_milli);
         state.heard_us = Some(now.now_us);
@@ -59,7 +60,7 @@ impl Machine for Saturation {
         state.heard_us.map(|heard| heard + FORGET_US)
     }
 
-    fn wake(&self, _key: &str, state: &mut Gauge, now: Moment, said: &mut Vec<Verdict>) {
+    fn wake(&self, _key: &String, state: &mut Gauge, now: Moment, said: &mut Vec<Verdict>) {
         said.extend(state.latch.clear().map(|began| cleared(began, now.now_us, "no_telemetry")));
         *state = Gauge::default();
     }

@@ -31,13 +31,14 @@ pub(crate) struct Pulse {
 }
 
 impl Machine for Silence {
+    type Key = String;
     type Input = Sign;
     type Notice = ();
     type State = Pulse;
     type Said = Verdict;
     const NAME: &'static str = "silence";
 
-    fn hear(&self, _key: &str, state: &mut Pulse, sign: Sign, now: Moment, said: &mut Vec<Verdict>) {
+    fn hear(&self, _key: &String, state: &mut Pulse, sign: Sign, now: Moment, said: &mut Vec<Verdict>) {
         match sign {
             // An outside look is no sign of life: only the node's own heartbeat is.
             Sign::Probe(probe) if probe.vantage.is_empty() => {
@@ -60,7 +61,7 @@ impl Machine for Silence {
         state.heard_us.map(|heard| heard.saturating_add(patience_us))
     }
 
-    fn wake(&self, key: &str, state: &mut Pulse, now: Moment, said: &mut Vec<Verdict>) {
+    fn wake(&self, key: &String, state: &mut Pulse, now: Moment, said: &mut Vec<Verdict>) {
         if let Some(began) = state.said.take() {
             said.push(cleared(began, now.now_us, "forgotten"));
             *state = Pulse::default();

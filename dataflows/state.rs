@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `key/<id>` | the key, and the epoch in which it was admitted, as JSON |
 //! | `slot/<width>/<shard>/<slot modulo ring>` | a closed slot of a shard, see [`crate::operators::slot`] |
-//! | `fold/<name>/<key>` | the state of a fold, as JSON |
+//! | `fold/<name>/<key>` | the state of a fold, as JSON; the key is the name or the identity of what it is about |
 //! | `audit/<partition>` | next sequence number and head of a chain, as JSON |
 
 use crate::Output;

@@ -12,6 +12,10 @@ pub const FUTURE_TOLERANCE_US: i64 = 5 * TICK_US;
 /// Keys are spread over this many shards; worker `i` of `n` owns those with `shard mod n = i`.
 pub const SHARDS: u64 = 64;
 
+/// Shards close a tick so long after one another, µs: if all keys closed at once, every command would have to wait for
+/// that once a second.
+pub const SHARD_DELAY_US: i64 = 4_000;
+
 /// A rolling window: the last `length_s` seconds, rounded up to whole slots of `slot_s` at its tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
@@ -43,7 +47,7 @@ pub struct Tuning {
     pub key_sets: Vec<Vec<Dimension>>,
     /// Most keys held at once; beyond it new ones are counted together under the service `~other`.
     pub max_keys: usize,
-    /// How long after its end a tick stays open for stragglers, ms.
+    /// How long after its end a tick stays open for stragglers, ms; in shard `s`, `s` times [`SHARD_DELAY_US`] longer.
     pub grace_ms: i64,
     /// While a key counts something, its baseline is said every so often, s.
     pub baseline_every_s: i64,
@@ -197,15 +201,21 @@ impl Tuning {
         (self.max_keys / SHARDS as usize).max(1)
     }
 
-    /// The first tick that is still open at `now_us`.
-    pub fn open_tick(&self, now_us: i64) -> i64 {
-        now_us.saturating_sub(self.grace_ms * 1000).div_euclid(TICK_US)
+    /// The first tick that is still open in a shard at `now_us`.
+    pub fn open_tick(&self, shard: u64, now_us: i64) -> i64 {
+        let grace_us = self.grace_ms * 1000 + shard as i64 * SHARD_DELAY_US;
+        now_us.saturating_sub(grace_us).div_euclid(TICK_US)
     }
 
-    /// The first tick that some window still holds when `open_tick` is the first open one; less a minute of slack, so
-    /// that what is accepted now is still held when its tick is patched.
-    pub fn horizon_tick(open_tick: i64) -> i64 {
+    /// The first tick that is still open in any shard at `now_us`.
+    pub fn oldest_open_tick(&self, now_us: i64) -> i64 {
+        self.open_tick(SHARDS - 1, now_us)
+    }
+
+    /// The first tick that some window of every shard holds at `now_us`; less a minute of slack, so that what is
+    /// accepted now is still held when its tick is patched.
+    pub fn horizon_tick(&self, now_us: i64) -> i64 {
         let longest = WINDOWS[WINDOWS.len() - 1];
-        (open_tick - longest.length_s).div_euclid(longest.slot_s) * longest.slot_s + 60
+        (self.open_tick(0, now_us) - longest.length_s).div_euclid(longest.slot_s) * longest.slot_s + 60
     }
 }

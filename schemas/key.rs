@@ -70,3 +70,19 @@ impl std::fmt::Display for Key {
 /// A key's identity, see [`Key::id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyId(pub u64, pub u64);
+
+impl std::fmt::Display for KeyId {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0, self.1)
+    }
+}
+
+impl std::str::FromStr for KeyId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(hex: &str) -> Result<Self, Self::Err> {
+        let both = u128::from_str_radix(hex, 16)?;
+        Ok(Self((both >> 64) as u64, both as u64))
+    }
+}

@@ -53,18 +53,28 @@ impl Tally {
         self.latency_sum_us.checked_div(self.requests).unwrap_or(0)
     }
 
-    /// Appends the tally's bytes: zigzag varints of requests, errors and latency sum, the number of buckets, then per
-    /// bucket its distance from the one before and its count.
+    /// Appends the tally's bytes: zigzag varints of requests, errors and latency sum, the number of buckets as a varint,
+    /// then the buckets that are not zero, ascending, most of them in one byte.
+    ///
+    /// A bucket's byte holds in its upper half how many buckets were left out before it, up to 14; 15 means that a varint
+    /// follows with how many more than 15. Its lower half holds the count, 1 to 15; 0 means that a zigzag varint follows
+    /// with the count.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for value in [self.requests, self.errors, self.latency_sum_us] {
             write_varint(out, zigzag(value));
         }
         write_varint(out, self.histogram.iter().count() as u64);
-        let mut previous = 0;
+        let mut next = 0;
         for (bucket, count) in self.histogram.iter() {
-            write_varint(out, u64::from(bucket - previous));
-            write_varint(out, zigzag(count));
-            previous = bucket;
+            let (skipped, small) = (bucket - next, if (1..=15).contains(&count) { count as u8 } else { 0 });
+            next = bucket + 1;
+            out.push((skipped.min(15) as u8) << 4 | small);
+            if skipped >= 15 {
+                write_varint(out, u64::from(skipped - 15));
+            }
+            if small == 0 {
+                write_varint(out, zigzag(count));
+            }
         }
     }
 
@@ -75,11 +85,17 @@ impl Tally {
         let mut next = || read_varint(bytes).map(unzigzag);
         self.add_counts([next()?, next()?, next()?], sign);
         let buckets = read_varint(bytes)?;
-        let mut bucket = 0u64;
+        let mut next = 0u64;
         for _ in 0..buckets {
-            bucket = bucket.checked_add(read_varint(bytes)?)?;
+            let (&byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            let more = if byte >> 4 == 15 { read_varint(bytes)? } else { 0 };
+            let bucket = (next + u64::from(byte >> 4)).checked_add(more)?;
             let known = u16::try_from(bucket).ok().filter(|bucket| *bucket < crate::BUCKETS)?;
-            self.histogram.add(known, sign.wrapping_mul(unzigzag(read_varint(bytes)?)));
+            let small = i64::from(byte & 15);
+            let count = if small > 0 { small } else { unzigzag(read_varint(bytes)?) };
+            self.histogram.add(known, sign.wrapping_mul(count));
+            next = bucket + 1;
         }
         Some(())
     }

@@ -35,10 +35,11 @@ impl Service<'_> {
         mut open: impl FnMut() -> Result<(S, L, K), PortError>,
         mut committed: impl FnMut(&[Changes]),
     ) -> Result<(), PortError> {
-        let mut pause = Duration::from_millis(100);
+        let (mut pause, mut recovers) = (Duration::from_millis(100), false);
         while !self.stop.load(Ordering::Relaxed) {
             let before = self.metrics.get(Metric::Epochs);
-            let ended = open().and_then(|(source, ledger, clock)| self.attempt(source, ledger, clock, &mut committed));
+            let ended = open()
+                .and_then(|(source, ledger, clock)| self.attempt((source, ledger, clock), recovers, &mut committed));
             match ended {
                 Err(PortError::Retry(why)) => {
                     if self.metrics.get(Metric::Epochs) > before {
@@ -48,6 +49,7 @@ impl Service<'_> {
                     self.metrics.add(Metric::Recoveries, 1);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    recovers = true;
                 }
                 ended => return ended,
             }
@@ -57,9 +59,8 @@ impl Service<'_> {
 
     fn attempt(
         &self,
-        source: impl Source,
-        mut ledger: impl Ledger + 'static,
-        clock: impl Clock,
+        (source, mut ledger, clock): (impl Source, impl Ledger + 'static, impl Clock),
+        recovers: bool,
         committed: &mut impl FnMut(&[Changes]),
     ) -> Result<(), PortError> {
         let found = ledger.recover()?;
@@ -67,6 +68,9 @@ impl Service<'_> {
         tracing::info!(next_epoch = next, state_records = found.state.len(), "recovered");
         let settings = (self.tuning, self.workers, self.pace);
         let mut pipeline = Pipeline::open(source, found, Threaded::new(ledger), clock, settings)?;
+        if recovers {
+            pipeline.hold();
+        }
         let mut catch_up = CatchUp::new();
         while !self.stop.load(Ordering::Relaxed) {
             let turn = pipeline.turn()?;

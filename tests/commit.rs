@@ -42,6 +42,7 @@ impl World {
             span: Duration::from_secs(3600),
             in_flight: 1,
             uncommitted_outputs: usize::MAX,
+            stalled: Duration::MAX,
         };
         let mut world = Self { log: traffic::log(seed), tuning, pace, calm: Vec::new() };
         world.calm = world.run(&Script::default(), |_| Life::default());
@@ -241,7 +242,7 @@ fn every_command_is_audited_in_its_epoch() {
 fn a_backlog_is_judged_by_its_own_time() {
     let mut world = World::new(3);
     // The whole log comes with the first poll, and all of it is older than the clock.
-    world.pace = Pace { idle: Duration::from_secs(3600), ..Pace::default() };
+    world.pace = Pace { idle: Duration::from_secs(3600), stalled: Duration::MAX, ..Pace::default() };
     let all =
         world.run(&Script::default(), |number| Life { turns: [4, 9, u64::MAX][number.min(2)], ..Life::default() });
     assert_eq!(all.iter().map(|changes| changes.records).sum::<u64>(), 672);

@@ -222,7 +222,7 @@ fn a_source_reads_exactly_the_committed_records() {
 }
 
 #[test]
-fn commits_are_quick_and_survive_a_restart() {
+fn commits_are_quick_and_go_on_over_a_crash() {
     let Some(connection) = broker("commits") else { return };
     let mut ledger = KafkaLedger::new(connection.clone(), format!("{}id", connection.prefix));
     ledger.recover().expect("recovers");
@@ -298,7 +298,7 @@ fn poll_lines(source: &mut KafkaSource, wait: Duration) -> Vec<String> {
 }
 
 #[test]
-fn every_line_sent_to_ship_is_a_record() {
+fn every_line_sent_to_ship_is_a_record_over_a_crash() {
     let Some(connection) = broker("ship") else { return };
     create_missing(&connection, &topics::inputs(INPUT_PARTITIONS)).expect("makes the topics");
     let (address, stop, thread) = shipping(&connection);

@@ -61,11 +61,13 @@ pub(crate) struct Shard {
     late: BTreeMap<i64, BTreeMap<KeyId, (u32, Tally)>>,
     rings: [Ring; SLOT_WIDTHS_S.len()],
     open_tick: i64,
+    /// The last epoch before a restart in which ticks closed.
+    pub closed_in: u64,
 }
 
 impl Shard {
-    /// An empty shard whose first open tick is `open_tick`.
-    pub fn new(number: u32, open_tick: i64) -> Self {
+    /// An empty shard whose first open tick is `open_tick` since the epoch `closed_in`.
+    pub fn new(number: u32, open_tick: i64, closed_in: u64) -> Self {
         Self {
             number,
             keys: Vec::new(),
@@ -75,6 +77,7 @@ impl Shard {
             late: BTreeMap::new(),
             rings: empty_rings(open_tick),
             open_tick,
+            closed_in,
         }
     }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
     /// Key, its index in the shard, and where its bytes end.
-    entries: Vec<(KeyId, u32, usize)>,
+    entries: Vec<(KeyId, u32, u32)>,
     bytes: Vec<u8>,
 }
 
@@ -23,14 +23,14 @@ impl Slot {
     pub fn push(&mut self, id: KeyId, index: u32, tally: &Tally) {
         debug_assert!(self.entries.last().is_none_or(|(last, _, _)| *last < id), "keys ascend");
         tally.encode(&mut self.bytes);
-        self.entries.push((id, index, self.bytes.len()));
+        self.entries.push((id, index, self.bytes.len() as u32));
     }
 
     /// Key, index and bytes of each tally, by key.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, u32, &[u8])> {
         let mut start = 0;
         self.entries.iter().map(move |(id, index, end)| {
-            let bytes = &self.bytes[start..*end];
+            let bytes = &self.bytes[start as usize..*end as usize];
             start = *end;
             (*id, *index, bytes)
         })
@@ -40,7 +40,7 @@ impl Slot {
     pub fn get(&self, id: KeyId) -> Option<&[u8]> {
         let at = self.entries.binary_search_by_key(&id, |(id, _, _)| *id).ok()?;
         let start = at.checked_sub(1).map_or(0, |before| self.entries[before].2);
-        Some(&self.bytes[start..self.entries[at].2])
+        Some(&self.bytes[start as usize..self.entries[at].2 as usize])
     }
 
     pub fn is_empty(&self) -> bool {

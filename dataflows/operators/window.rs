@@ -1,7 +1,7 @@
 //! `window`: contributions in; closed ticks, slots, rollups and baselines out.
 //!
 //! Each worker owns the shards with `shard mod workers = worker`. Within an epoch keys are admitted in the order of
-//! their identities and ticks close shard by shard, so nothing depends on arrival order or on the number of workers.
+//! their identities and ticks close shard by shard, each shard a little later than the one before, so nothing depends on arrival order or on the number of workers.
 //!
 //! # Decision
 //! Rings of integer slots in one operator, not a differential collection per key and bucket: measured ten times less
@@ -52,7 +52,7 @@ pub(crate) enum Observation {
 }
 
 /// An observation of a key.
-pub(crate) type Observed = (Arc<Key>, Observation);
+pub(crate) type Observed = (KeyId, (Observation, Arc<Key>));
 
 #[derive(Serialize, Deserialize)]
 struct Admission {
@@ -85,32 +85,41 @@ pub(crate) fn window<'s>(
     })
 }
 
-/// What a restart knows: the committed state, and what the last committed epoch had closed.
+/// What a restart knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recovered {
+    /// The committed state.
     pub state: State,
-    /// The first open tick after the last committed epoch; `None` at the very first start.
-    pub open_tick: Option<i64>,
-    /// The last committed epoch in which ticks closed.
-    pub closed_in: u64,
+    /// The committed epochs from the `resume` epoch of the last one on, and the present of each, µs; none at the very
+    /// first start.
+    pub presents: Vec<(u64, i64)>,
+}
+
+impl Recovered {
+    /// An empty shard with what it had closed by the last committed epoch.
+    fn shard(&self, number: u64, tuning: &Tuning) -> Shard {
+        let open_at = |(_, now_us): &(u64, i64)| tuning.open_tick(number, *now_us);
+        let open_tick = self.presents.last().map_or(i64::MIN, open_at);
+        let closed_in = self.presents.partition_point(|present| open_at(present) < open_tick);
+        let closed_in = self.presents.get(closed_in).map_or(0, |(epoch, _)| *epoch);
+        Shard::new(number as u32, open_tick, closed_in)
+    }
 }
 
 struct Windows {
     shards: Vec<Shard>,
     tuning: Tuning,
     peers: u64,
-    closed_in: u64,
     with_errors: Vec<(KeyId, u32)>,
 }
 
 impl Windows {
     fn recovered(index: u64, peers: u64, tuning: &Tuning, recovered: &Recovered) -> Self {
-        let open_tick = recovered.open_tick.unwrap_or(i64::MIN);
         let numbers = (index..SHARDS).step_by(peers as usize);
-        let mut shards = numbers.map(|number| Shard::new(number as u32, open_tick)).collect::<Vec<_>>();
+        let mut shards = numbers.map(|number| recovered.shard(number, tuning)).collect::<Vec<_>>();
         for (id, value) in recovered.state.under("key/") {
             let Admission { key, epoch } = from_json(value);
-            let id = parse_id(id).expect("keys were committed whole");
+            let id = id.parse().expect("keys were committed whole");
             if shard_of(id) % peers == index {
                 shards[(shard_of(id) / peers) as usize].admit(id, Arc::new(key), epoch);
             }
@@ -118,7 +127,7 @@ impl Windows {
         for shard in &mut shards {
             restore(shard, &recovered.state);
         }
-        Self { shards, tuning: tuning.clone(), peers, closed_in: recovered.closed_in, with_errors: Vec::new() }
+        Self { shards, tuning: tuning.clone(), peers, with_errors: Vec::new() }
     }
 
     fn count(
@@ -179,7 +188,7 @@ impl Windows {
         }
         let admission = Admission { key: (*key).clone(), epoch: now.epoch.0 };
         put.push(record(key_record(id), Some(json(&admission))));
-        said.push((Arc::clone(&key), Observation::Admitted));
+        said.push((id, (Observation::Admitted, Arc::clone(&key))));
         shard.admit(id, key, now.epoch.0)
     }
 
@@ -187,7 +196,7 @@ impl Windows {
     fn count_one(&mut self, now: Moment, at: usize, index: u32, contribution: Contribution) {
         let shard = &mut self.shards[at];
         let late = contribution.tick < shard.open_tick();
-        if now.warm && late && now.epoch.0 <= self.closed_in {
+        if now.warm && late && now.epoch.0 <= shard.closed_in {
             return; // It lies in a closed slot already.
         }
         shard.tally_mut(index, contribution.tick).count(contribution.latency_us, contribution.is_error);
@@ -207,30 +216,25 @@ impl Windows {
             let state = self.shards[(shard_of(id) / self.peers) as usize].key(index);
             let sum = |member: fn(&Tally) -> i64| state.open.iter().map(|(_, tally)| member(tally)).sum();
             let (requests, errors) = (sum(|tally| tally.requests), sum(|tally| tally.errors));
-            said.push((Arc::clone(&state.key), Observation::Errors { at_us: now.now_us, requests, errors }));
+            let seen = Observation::Errors { at_us: now.now_us, requests, errors };
+            said.push((id, (seen, Arc::clone(&state.key))));
         }
     }
 
     fn close(&mut self, now: Moment, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
-        let until = self.tuning.open_tick(now.now_us);
         let every_s = self.tuning.baseline_every_s;
         for shard in &mut self.shards {
+            let until = self.tuning.open_tick(u64::from(shard.number), now.now_us);
             if shard.open_tick() == i64::MIN {
-                *shard = Shard::new(shard.number, until);
+                *shard = Shard::new(shard.number, until, now.epoch.0);
             }
             shard.close(until, |shard, tick, closed| after_close(shard, (tick, &closed), every_s, said, put));
         }
-        self.closed_in = now.epoch.0;
     }
 }
 
 fn key_record(id: KeyId) -> String {
-    format!("key/{:016x}{:016x}", id.0, id.1)
-}
-
-fn parse_id(hex: &str) -> Option<KeyId> {
-    let (high, low) = hex.split_at_checked(16)?;
-    Some(KeyId(u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?))
+    format!("key/{id}")
 }
 
 fn overflow(shard: u32) -> (KeyId, Arc<Key>) {
@@ -279,7 +283,8 @@ fn after_close(
     let at_us = (tick + 1) * TICK_US;
     for index in &closed.changed {
         let state = shard.key(*index);
-        said.push((Arc::clone(&state.key), observe(state, shard.ring(0).get(tick), at_us)));
+        let seen = observe(state, shard.ring(0).get(tick), at_us);
+        said.push((state.id, (seen, Arc::clone(&state.key))));
     }
     // Staggered by key, so that no second has to say them all.
     let due = |state: &KeyState| (tick + state.id.1 as i64 % every_s).rem_euclid(every_s) == 0;
@@ -291,7 +296,7 @@ fn after_close(
     for index in &closed.idle {
         let state = shard.evict(*index);
         put.push(record(key_record(state.id), None));
-        said.push((state.key, Observation::Evicted));
+        said.push((state.id, (Observation::Evicted, state.key)));
     }
 }
 

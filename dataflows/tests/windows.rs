@@ -13,7 +13,7 @@ mod reference;
 mod scratch;
 
 use common::{assert_same, run};
-use evenkeel_dataflows::{Changes, Resume, SLOT_WIDTHS_S, State, TICK_US, Tuning, WINDOWS};
+use evenkeel_dataflows::{Changes, Resume, SHARDS, SLOT_WIDTHS_S, State, TICK_US, Tuning, WINDOWS};
 use evenkeel_schemas::{Baseline, Dataset, Dimension, Rollup, Statistics, Tally};
 use gaps::{Counted, Gaps};
 use reference::{Stay, totals};
@@ -124,16 +124,18 @@ struct Check {
 
 impl Check {
     fn epoch(&mut self, traffic: &Gaps, at: usize, changes: &Changes) {
-        let (before, until) = (traffic.open_ticks[at - 1], traffic.open_ticks[at]);
+        let (before, until) = (&traffic.open_ticks[at - 1], &traffic.open_ticks[at]);
         self.unseen.extend(traffic.counted.iter().filter(|counted| counted.epoch == at).cloned());
-        if until > before {
-            self.unseen.drain(..).for_each(|counted| self.scratch.count(&counted));
-        }
+        let closes = |shard: usize| until[shard] > before[shard];
+        let seen = self.unseen.extract_if(.., |counted| closes(counted.shard as usize));
+        seen.for_each(|counted| self.scratch.count(&counted));
         let rejected = changes.outputs.iter().filter(|output| output.dataset == Dataset::Rejections).count();
         assert_eq!(rejected, traffic.rejected[at], "epoch {at}: rejected");
 
         let said = baselines(changes);
-        assert_eq!(said, self.scratch.baselines(before..until), "epoch {at}: baselines");
+        let closing = (0..SHARDS).map(|shard| (shard, before[shard as usize]..until[shard as usize]));
+        let expected = closing.flat_map(|(shard, ticks)| self.scratch.baselines(shard, ticks)).collect::<Baselines>();
+        assert_eq!(said, expected, "epoch {at}: baselines");
         self.baselines += said.len();
 
         for output in changes.outputs.iter().filter(|output| output.dataset == Dataset::Rollups) {
@@ -145,8 +147,8 @@ impl Check {
         for output in changes.outputs.iter().filter(|output| output.key.starts_with(b"slot/")) {
             let (width_s, number, said) = scratch::slot_record(&output.key, &output.value);
             let span = number * width_s..(number + 1) * width_s;
-            assert!(span.end <= until, "epoch {at}: a slot that is open");
-            let shard = said.keys().next().unwrap().0 % 64;
+            let shard = said.keys().next().unwrap().0 % SHARDS;
+            assert!(span.end <= until[shard as usize], "epoch {at}: a slot that is open");
             assert_eq!(said, self.scratch.slot(span, shard), "epoch {at}: a slot of {width_s} s");
             self.slots += 1;
         }
@@ -157,20 +159,24 @@ impl Check {
     }
 
     /// Whether what was said until now, taken together, is everything there is to say.
-    fn whole(&self, open_tick: i64) {
-        let minutes = self.scratch.minutes(open_tick.div_euclid(60));
+    fn whole(&self, open_ticks: &[i64]) {
+        let minutes = self.scratch.minutes(open_ticks);
         assert!(self.minutes.keys().eq(minutes.iter()), "minutes {:?}, {minutes:?}", self.minutes.keys());
         let mut slots = BTreeMap::<_, Spans>::new();
         for (key, value) in self.state.under("slot/") {
             let (width_s, number, said) = scratch::slot_record(format!("slot/{key}").as_bytes(), value);
-            slots.entry((width_s, number)).or_default().extend(said);
+            let shard = said.keys().next().unwrap().0 % SHARDS;
+            slots.insert((width_s, number, shard), said);
         }
-        for width_s in SLOT_WIDTHS_S {
-            let reach = WINDOWS.iter().filter(|spec| spec.slot_s == width_s).map(|spec| tail_tick(spec, open_tick));
-            for number in reach.min().unwrap().div_euclid(width_s)..open_tick.div_euclid(width_s) {
-                let span = number * width_s..(number + 1) * width_s;
-                let said = slots.remove(&(width_s, number)).unwrap_or_default();
-                assert_eq!(said, self.scratch.slots(span), "slot {number} of {width_s} s, open {open_tick}");
+        for (shard, open_tick) in (0..).zip(open_ticks) {
+            for width_s in SLOT_WIDTHS_S {
+                let specs = WINDOWS.iter().filter(|spec| spec.slot_s == width_s);
+                let reach = specs.map(|spec| tail_tick(spec, *open_tick)).min().unwrap();
+                for number in reach.div_euclid(width_s)..open_tick.div_euclid(width_s) {
+                    let span = number * width_s..(number + 1) * width_s;
+                    let said = slots.remove(&(width_s, number, shard)).unwrap_or_default();
+                    assert_eq!(said, self.scratch.slot(span, shard), "slot {number} of {width_s} s, open {open_tick}");
+                }
             }
         }
     }

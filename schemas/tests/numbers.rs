@@ -21,15 +21,18 @@ fn varints_beyond_64_bits_are_refused() {
 
 #[test]
 fn buckets_that_do_not_exist_are_refused() {
-    // No requests, errors, sum; one bucket at that distance, counted once.
-    let add = |distance: u64| {
-        let mut bytes = vec![0, 0, 0, 1];
-        write_varint(&mut bytes, distance);
-        bytes.push(2);
+    // No requests, errors, sum; one bucket after so many others, counted once.
+    let add = |skipped: u64| {
+        let mut bytes = vec![0, 0, 0, 1, 0xf1];
+        write_varint(&mut bytes, skipped - 15);
         Tally::default().add_encoded(&mut bytes.as_slice(), 1)
     };
     let last = u64::from(BUCKETS - 1);
     assert_eq!([last, last + 1, 1 << 16, u64::MAX].map(add), [Some(()), None, None, None]);
+    // Two buckets, the second one after the last there is.
+    let bytes = [0, 0, 0, 2, 0xf1, 0xb0, 0x0f, 0x01];
+    assert_eq!(Tally::default().add_encoded(&mut bytes.as_slice(), 1), None);
+    assert_eq!(Tally::default().add_encoded(&mut [&[0, 0, 0, 1], &bytes[4..]].concat().as_slice(), 1), Some(()));
 }
 
 /// Latencies over all magnitudes, not just the large ones that a uniform draw gives.

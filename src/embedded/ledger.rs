@@ -64,7 +64,7 @@ impl Ledger for EmbeddedLedger {
     fn recover(&mut self) -> Result<Committed, PortError> {
         self.writer = None;
         let (writer, bindings) = Writer::open(&self.directory, &self.limits)?;
-        let state = writer.state.live().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let state = writer.state.values()?.into_iter().collect();
         self.writer = Some(writer);
         Ok(Committed { bindings, state })
     }

@@ -1,25 +1,33 @@
 //! [`StateLog`]: the newest value per key, as a stream that is written anew when most of it is outdated.
 
 use super::body::Output;
+use super::frames;
 use super::manifest::Ends;
 use super::reader::Reader;
 use super::stream::Stream;
 use crate::ports::PortError;
-use evenkeel_schemas::Dataset;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// How often outdated values outweigh the live ones before the stream is written anew.
+/// The stream is written anew when it is so many times as long as its live values.
 const OUTDATED: u64 = 3;
 
-/// The live state and the stream it comes from. The engine's bound on keys bounds the memory.
+/// The stream, and where in it the newest value of each key lies: the values themselves may be many times as large.
 #[derive(Debug)]
 pub struct StateLog {
+    directory: PathBuf,
     stream: Stream,
     start: u64,
     min_bytes: u64,
-    live: BTreeMap<Vec<u8>, Vec<u8>>,
+    live: BTreeMap<Vec<u8>, Place>,
     live_bytes: u64,
+}
+
+/// Where a frame ends, and how long it is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    end: u64,
+    bytes: u64,
 }
 
 /// The directory of the stream.
@@ -28,38 +36,41 @@ pub fn state_directory(directory: &Path) -> PathBuf {
 }
 
 impl StateLog {
-    /// Opens the stream at its committed end and reads the live values; it is not written anew below `min_bytes`.
+    /// Opens the stream at its committed end and finds the live values; it is not written anew below `min_bytes`.
     pub fn open(directory: &Path, ends: &Ends, segment_bytes: u64, min_bytes: u64) -> Result<Self, PortError> {
         let directory = state_directory(directory);
         let mut stream = Stream::open(&directory, ends.state, segment_bytes)?;
         // What a crash left behind after the switch to a new start.
         stream.drop_before(ends.state_start)?;
         let (live, live_bytes, start) = (BTreeMap::new(), 0, ends.state_start);
-        let mut log = Self { stream, start, min_bytes, live, live_bytes };
-        let mut reader = Reader::new(directory, start);
-        while let Some(found) = reader.next_before(ends.state)? {
-            let Some(output) = Output::read(found.body) else { return Err(reader.damage("not a state value")) };
-            log.remember(output.key, output.value);
-        }
+        let mut log = Self { directory, stream, start, min_bytes, live, live_bytes };
+        scan(&log.directory.clone(), start, ends.state, |output, place| {
+            log.remember(output.key, (!output.value.is_empty()).then_some(place));
+            Ok(())
+        })?;
         Ok(log)
     }
 
-    /// The newest value per key, by key.
-    pub fn live(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-        self.live.iter()
+    /// The newest value per key, by key; everything must have been written.
+    pub fn values(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, PortError> {
+        let mut values = BTreeMap::new();
+        scan(&self.directory, self.start, self.stream.end(), |output, place| {
+            if self.is_live(output.key, place) {
+                values.insert(output.key.to_vec(), output.value.to_vec());
+            }
+            Ok(())
+        })?;
+        Ok(values)
     }
 
     /// Takes in the values of a commit, in order; empty ones end their key.
-    pub fn append<'a>(&mut self, values: impl Iterator<Item = Output<'a>> + Clone) -> Result<(), PortError> {
-        values.clone().for_each(|value| self.remember(value.key, value.value));
-        let held = self.stream.end() - self.start;
-        if held > self.min_bytes && held > OUTDATED * self.live_bytes {
-            return self.write_anew();
-        }
+    pub fn append<'a>(&mut self, values: impl Iterator<Item = Output<'a>>) -> Result<(), PortError> {
         for value in values {
-            self.stream.append(&[&value.header(), value.key, value.value])?;
+            let place = self.write(&[&value.header(), value.key, value.value])?;
+            self.remember(value.key, (!value.value.is_empty()).then_some(place));
         }
-        Ok(())
+        let held = self.stream.end() - self.start;
+        if held > self.min_bytes && held > OUTDATED * self.live_bytes { self.write_anew() } else { Ok(()) }
     }
 
     /// Makes the stream durable and says where it starts and ends.
@@ -78,18 +89,52 @@ impl StateLog {
     /// a crash leaves the new segment behind, to be cut off.
     fn write_anew(&mut self) -> Result<(), PortError> {
         self.stream.roll()?;
-        self.start = self.stream.end();
-        for (key, value) in &self.live {
-            let output = Output { dataset: Dataset::State, partition: 0, at_us: 0, key, value };
-            self.stream.append(&[&output.header(), key, value])?;
-        }
-        Ok(())
+        let (directory, old, new) = (self.directory.clone(), self.start, self.stream.end());
+        self.start = new;
+        scan(&directory, old, new, |output, place| {
+            if self.is_live(output.key, place) {
+                let moved = self.write(&[&output.header(), output.key, output.value])?;
+                self.remember(output.key, Some(moved));
+            }
+            Ok(())
+        })
     }
 
-    fn remember(&mut self, key: &[u8], value: &[u8]) {
-        let old = if value.is_empty() { self.live.remove(key) } else { self.live.insert(key.to_vec(), value.to_vec()) };
-        let bytes = |value: &[u8]| (super::frames::HEADER_BYTES + 15 + key.len() + value.len()) as u64;
-        self.live_bytes -= old.map_or(0, |old| bytes(&old));
-        self.live_bytes += if value.is_empty() { 0 } else { bytes(value) };
+    fn write(&mut self, body: &[&[u8]]) -> Result<Place, PortError> {
+        self.stream.append(body)?;
+        let bytes = frames::HEADER_BYTES + body.iter().map(|part| part.len()).sum::<usize>();
+        Ok(Place { end: self.stream.end(), bytes: bytes as u64 })
     }
+
+    fn is_live(&self, key: &[u8], place: Place) -> bool {
+        self.live.get(key).is_some_and(|live| live.end == place.end)
+    }
+
+    /// Takes in where the newest value of a key lies; nowhere if the key ended.
+    fn remember(&mut self, key: &[u8], place: Option<Place>) {
+        let old = match (place, self.live.get_mut(key)) {
+            (Some(place), Some(live)) => Some(std::mem::replace(live, place)),
+            (Some(place), None) => self.live.insert(key.to_vec(), place),
+            (None, _) => self.live.remove(key),
+        };
+        self.live_bytes += place.map_or(0, |place| place.bytes);
+        self.live_bytes -= old.map_or(0, |old| old.bytes);
+    }
+}
+
+/// Gives every value from `start` to `end` to `each`, with its place.
+fn scan(
+    directory: &Path,
+    start: u64,
+    end: u64,
+    mut each: impl FnMut(Output<'_>, Place) -> Result<(), PortError>,
+) -> Result<(), PortError> {
+    let (mut reader, mut from) = (Reader::new(directory.to_owned(), start), start);
+    while let Some(found) = reader.next_before(end)? {
+        let place = Place { end: found.end, bytes: found.end - from };
+        from = found.end;
+        let Some(output) = Output::read(found.body) else { return Err(reader.damage("not a state value")) };
+        each(output, place)?;
+    }
+    Ok(())
 }

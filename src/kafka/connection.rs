@@ -57,6 +57,15 @@ impl Connection {
 
     /// A consumer of committed records whose partitions are assigned by hand.
     pub(super) fn consumer(&self, group: &str, ahead: FetchAhead) -> Result<Consumer, PortError> {
+        self.isolated_consumer(group, ahead, "read_committed")
+    }
+
+    /// A consumer that sees records of transactions that have not ended, too.
+    pub(super) fn uncommitted_consumer(&self, group: &str) -> Result<Consumer, PortError> {
+        self.isolated_consumer(group, FetchAhead::Little, "read_uncommitted")
+    }
+
+    fn isolated_consumer(&self, group: &str, ahead: FetchAhead, isolation: &str) -> Result<Consumer, PortError> {
         let (records, kilobytes) = match ahead {
             FetchAhead::Much => ("1000000", "262144"),
             FetchAhead::Little => ("100000", "16384"),
@@ -71,7 +80,7 @@ impl Connection {
             ("socket.receive.buffer.bytes", "4194304"),
         ];
         let required = [
-            ("isolation.level", "read_committed"),
+            ("isolation.level", isolation),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("enable.partition.eof", "true"),

@@ -13,7 +13,7 @@
 use super::client::{Consumer, Producer};
 use super::connection::{CLIENT_EVENTS, FetchAhead};
 use super::topics::{AUDIT_PARTITIONS, BINDINGS, create_missing, outputs};
-use super::{Connection, recovery};
+use super::{Connection, hanging, recovery};
 use crate::ports::{Committed, Ledger, PortError};
 use evenkeel_dataflows::{Changes, Output};
 use evenkeel_schemas::{Cut, Dataset};
@@ -68,6 +68,8 @@ impl KafkaLedger {
         let producer = self.connection.transactional_producer(id, TRANSACTION_TIMEOUT, COMMIT_WITHIN)?;
         producer.init_transactions(TAKE_OVER_WITHIN).map_err(|error| self.failure(&producer, "taking over", &error))?;
         // Crash here: the one before is fenced, and what it left open is aborted. Nothing else changed.
+        let topics = self.topics.iter().chain([&self.bindings]);
+        hanging::end(&self.connection, &producer, &topics.map(String::as_str).collect::<Vec<_>>())?;
         let group = self.connection.consumer(id, FetchAhead::Little)?;
         Ok(Session { producer, group, said: None })
     }
@@ -87,7 +89,8 @@ impl KafkaLedger {
         // whoever takes over aborts them.
         commit(producer, deadline).map_err(|error| failed("committing", error))
         // Crash inside: the coordinator either holds the commit, and finishes it before anybody takes over, or it does
-        // not, and the transaction is aborted. Recovery reads which. Crash after: all of it is visible.
+        // not, and the transaction is aborted. Recovery reads which, and ends what the coordinator forgot. Crash after:
+        // all of it is visible.
     }
 
     fn produce(&self, producer: &Producer, changes: &Changes, deadline: Instant) -> Result<(), PortError> {
@@ -209,7 +212,7 @@ fn payload(output: &Output) -> Option<&[u8]> {
 }
 
 /// Waits until every record was delivered: the client's own flush sleeps 100 ms while anything is in flight.
-fn drain(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
+pub(super) fn drain(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
     while producer.in_flight_count() > 0 {
         if Instant::now() >= deadline {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));

@@ -8,6 +8,7 @@
 //! | `queue` | many partitions in one queue, taken in bulk (the only `unsafe` here) |
 //! | [`source`] | [`KafkaSource`]: records of the input topics |
 //! | `reader` | one partition of one output topic, from an offset to its end |
+//! | `hanging` | ends transactions whose markers a broker left out |
 //! | `recovery` | what is committed: the last bindings and the newest state |
 //! | [`ledger`] | [`KafkaLedger`]: epochs in transactions |
 //! | [`output_log`] | [`KafkaOutputs`]: committed outputs, read back |
@@ -22,6 +23,7 @@
 
 pub(crate) mod client;
 pub mod connection;
+mod hanging;
 pub mod ledger;
 pub mod output_log;
 mod producer;

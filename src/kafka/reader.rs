@@ -1,6 +1,7 @@
 //! One partition of one output topic, from an offset to its end.
 
 use super::Connection;
+use super::client::Consumer;
 use super::connection::{ANSWER_WITHIN, FetchAhead, by_code};
 use super::queue::{Event, Message, Queue};
 use crate::ports::PortError;
@@ -13,7 +14,7 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long reading may stand still before the end.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// The consumer group's name; nothing is committed for it.
-const GROUP: &str = "evenkeel-reader";
+pub(super) const GROUP: &str = "evenkeel-reader";
 
 /// Reads committed records of one partition in order.
 pub(super) struct Reader {
@@ -38,8 +39,12 @@ pub(super) struct Extent {
 
 /// What every partition of `topic` (its name on the brokers) holds, ascending; none if there is no such topic.
 pub(super) fn extents(connection: &Connection, topic: &str) -> Result<Vec<Extent>, PortError> {
-    let consumer = connection.consumer(GROUP, FetchAhead::Little)?;
-    let failure = |error| connection.consumer_failure(&format!("asking for {topic}"), &error, &consumer);
+    extents_for(connection, &connection.consumer(GROUP, FetchAhead::Little)?, topic)
+}
+
+/// As [`extents`], as `consumer` sees it.
+pub(super) fn extents_for(connection: &Connection, consumer: &Consumer, topic: &str) -> Result<Vec<Extent>, PortError> {
+    let failure = |error| connection.consumer_failure(&format!("asking for {topic}"), &error, consumer);
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(failure)?;
     let mut partitions: Vec<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
     partitions.sort_unstable();
@@ -60,7 +65,19 @@ impl Reader {
         partition: i32,
         from: u64,
     ) -> Result<(Self, u64), PortError> {
-        let queue = Queue::new(connection.consumer(GROUP, FetchAhead::Little)?);
+        let consumer = connection.consumer(GROUP, FetchAhead::Little)?;
+        Self::open_for(connection, consumer, topic, partition, from)
+    }
+
+    /// As [`Self::open`], of what `consumer` sees.
+    pub(super) fn open_for(
+        connection: &Connection,
+        consumer: Consumer,
+        topic: &str,
+        partition: i32,
+        from: u64,
+    ) -> Result<(Self, u64), PortError> {
+        let queue = Queue::new(consumer);
         let connection = connection.clone();
         let mut reader = Self { connection, queue, topic: topic.to_owned(), partition, next: 0, after_last: 0 };
         let (low, end) = reader.bounds()?;

@@ -47,6 +47,8 @@ pub struct Pace {
     pub in_flight: usize,
     /// So many outputs of complete epochs wait for the committer before reading stops.
     pub uncommitted_outputs: usize,
+    /// An epoch that is not committed after so long means that the brokers are away: see [`Pipeline::hold`].
+    pub stalled: Duration,
 }
 
 impl Default for Pace {
@@ -60,6 +62,7 @@ impl Default for Pace {
             span: Duration::from_secs(1),
             in_flight: 2,
             uncommitted_outputs: 200_000,
+            stalled: Duration::from_secs(1),
         }
     }
 }
@@ -95,6 +98,8 @@ pub struct Pipeline<S, C, K> {
     ready: Vec<Changes>,
     /// The present of the newest committed epoch, µs.
     committed_us: i64,
+    /// Since when nothing was committed although epochs closed.
+    uncommitted: Option<Instant>,
 }
 
 impl From<Stopped> for PortError {
@@ -144,6 +149,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             open_records: 0,
             first_record: None,
             committed_us: last.map_or(0, |last| last.now_us),
+            uncommitted: None,
         };
         if last.is_none() {
             pipeline.begin()?;
@@ -185,8 +191,20 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             self.ready.push(changes);
         }
         turn.committed = self.committer.offer(&mut self.ready)?;
-        self.committed_us = turn.committed.last().map_or(self.committed_us, |last| last.binding.now_us);
+        if let Some(Binding { epoch, now_us, .. }) = turn.committed.last().map(|last| &last.binding) {
+            self.committed_us = *now_us;
+            self.uncommitted = (epoch.0 + 1 < self.next.0).then(Instant::now);
+        }
+        if self.uncommitted.is_some_and(|since| since.elapsed() > self.pace.stalled) {
+            self.hold();
+        }
         Ok(turn)
+    }
+
+    /// Says that brokers are or were away: producers could not reach them either, so for a while the present is not the
+    /// wall clock but what the records say. Heartbeats that wait in their senders are not missed that way.
+    pub fn hold(&mut self) {
+        self.present.hold();
     }
 
     /// Drops the open epoch, commits the closed ones, and stops.
@@ -266,6 +284,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     fn close(&mut self, now_us: i64) -> Result<(), PortError> {
         let epoch = self.next;
+        self.uncommitted.get_or_insert_with(Instant::now);
         self.present.close(now_us);
         let resume = self.points.close(epoch, now_us, &self.tuning);
         self.engine.close(Binding { epoch, now_us, resume, upper: self.upper.clone() })?;

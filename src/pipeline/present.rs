@@ -4,7 +4,8 @@
 //! While evenkeel catches up, the present is when the records being read came in, not now: otherwise an outage in the
 //! backlog would be an hour of "late" data that pages nobody. The earliest partition with a backlog counts, so no
 //! partition's records are late only because another one was read first; but one that says nothing for [`PATIENCE`] is
-//! not waited for while others speak: its records will be late, which is better than none at all. The present never
+//! not waited for while others speak: its records will be late, which is better than none at all. While brokers are away
+//! records tell the time, too: what is missing then is not missing at its sender. The present never
 //! goes back, and never runs ahead of the wall clock, whatever timestamps producers set.
 
 use super::backlog::Backlog;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long a partition that has records and brings none is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long after brokers were away their producers may take to send what waited.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+
 /// Follows the present from poll to poll.
 #[derive(Debug, Default)]
 pub(super) struct Present {
@@ -25,6 +29,8 @@ pub(super) struct Present {
     read_us: BTreeMap<Partition, i64>,
     /// Partitions with more records than were polled, and since when they brought none.
     lagging: BTreeMap<Partition, Instant>,
+    /// When brokers were last known to be away.
+    away: Option<Instant>,
 }
 
 impl Present {
@@ -59,9 +65,20 @@ impl Present {
             |partition: &Partition, since: &Instant| !waiting.contains_key(partition) && since.elapsed() < PATIENCE;
         let lagging = self.lagging.iter().filter(|(partition, since)| waited_for(partition, since));
         let read_us = lagging.map(|(partition, _)| self.read_us.get(partition).copied().unwrap_or(self.now_us));
-        let all_read_us = if self.is_caught_up() { wall_us } else { self.now_us };
+        let newest_us = || self.read_us.values().copied().max().unwrap_or(self.now_us);
+        let settled = self.away.is_none_or(|away| away.elapsed() > SETTLES_WITHIN);
+        let all_read_us = match self.is_caught_up() {
+            true if settled => wall_us,
+            true => newest_us(),
+            false => self.now_us,
+        };
         let log_us = read_us.chain(waiting.values().copied()).min().unwrap_or(all_read_us);
         self.now_us.max(log_us.min(wall_us))
+    }
+
+    /// Brokers are away: for a while the newest record that was read tells the time.
+    pub fn hold(&mut self) {
+        self.away = Some(Instant::now());
     }
 
     /// The open epoch closes at `now_us`.
@@ -88,7 +105,7 @@ impl ResumePoints {
 
     /// The epoch to resume from after `epoch`, which closes at `now_us`.
     pub fn close(&mut self, epoch: Epoch, now_us: i64, tuning: &Tuning) -> Epoch {
-        let quiet_us = tuning.open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
+        let quiet_us = tuning.oldest_open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
         self.0.push_back((epoch, now_us));
         while self.0.get(1).is_some_and(|(_, next_us)| *next_us <= quiet_us) {
             self.0.pop_front();

@@ -74,7 +74,7 @@ impl Traffic {
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             upper.0.insert(batch.partition, batch.next_offset().unwrap());
         }
-        let open_us = tuning.open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
+        let open_us = tuning.oldest_open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
         let early = self.epochs.iter().rev().find(|epoch| epoch.binding.now_us <= open_us);
         let resume = early.map_or(Epoch(0), |epoch| epoch.binding.epoch);
         let binding = Binding { epoch: Epoch(self.epochs.len() as u64), now_us, resume, upper: upper.clone() };

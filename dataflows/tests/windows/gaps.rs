@@ -1,7 +1,7 @@
 //! Hours of sparse traffic in few events: late, early, out of the horizon, with silences in which the present leaps.
 
 use crate::common::{Dice, EpochInput, START_US};
-use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
+use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, SHARDS, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Cut, Dimension, Epoch, Key, Partition, Topic};
 
 /// Epochs of traffic; on average they last 14 s, which makes some four hours.
@@ -18,7 +18,8 @@ pub struct Counted {
     pub latency_us: u32,
     pub is_error: bool,
     pub epoch: usize,
-    /// The first open tick when it came in.
+    /// The key's shard, and its first open tick when the event came in.
+    pub shard: u64,
     pub open_tick: i64,
 }
 
@@ -29,8 +30,8 @@ pub struct Gaps {
     pub counted: Vec<Counted>,
     /// Events rejected, per epoch.
     pub rejected: Vec<usize>,
-    /// The first open tick after each epoch.
-    pub open_ticks: Vec<i64>,
+    /// The first open tick of each shard after each epoch.
+    pub open_ticks: Vec<Vec<i64>>,
 }
 
 impl Gaps {
@@ -76,27 +77,29 @@ impl Gaps {
         let offset = batch.next_offset().unwrap_or_else(|| upper.next_offset(batch.partition));
         batch.push(offset, event_us, &[], payload.as_bytes());
 
-        let (tick, open_tick, epoch) = (event_us.div_euclid(TICK_US), tuning.open_tick(before_us), self.epochs.len());
-        let oldest = (open_tick - 3_600).div_euclid(60) * 60 + 60;
+        let (tick, epoch) = (event_us.div_euclid(TICK_US), self.epochs.len());
+        let oldest = (tuning.open_tick(0, before_us) - 3_600).div_euclid(60) * 60 + 60;
         if event_us > before_us + FUTURE_TOLERANCE_US || tick < oldest {
             self.rejected[epoch] += 1;
             return;
         }
         let by_service = Key::new([(Dimension::Service, service.as_str())]);
         let by_route = Key::new([(Dimension::Service, service.as_str()), (Dimension::Route, route.as_str())]);
-        for key in [by_service.to_json(), by_route.to_json()] {
-            self.counted.push(Counted { key, tick, latency_us, is_error: status >= 500, epoch, open_tick });
+        for key in [by_service, by_route] {
+            let shard = key.id().0 % SHARDS;
+            let (open_tick, key) = (tuning.open_tick(shard, before_us), key.to_json());
+            self.counted.push(Counted { key, tick, latency_us, is_error: status >= 500, epoch, shard, open_tick });
         }
     }
 
     fn close(&mut self, tuning: &Tuning, now_us: i64, upper: &mut Cut, batches: Vec<Batch>) {
         let batches = batches.into_iter().filter(|batch| !batch.is_empty()).collect::<Vec<_>>();
         upper.0.extend(batches.iter().map(|batch| (batch.partition, batch.next_offset().unwrap())));
-        let quiet_us = tuning.open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
+        let quiet_us = tuning.oldest_open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
         let quiet = self.epochs.iter().rev().find(|epoch| epoch.binding.now_us <= quiet_us);
         let resume = quiet.map_or(Epoch(0), |epoch| epoch.binding.epoch);
         let binding = Binding { epoch: Epoch(self.epochs.len() as u64), now_us, resume, upper: upper.clone() };
-        self.open_ticks.push(tuning.open_tick(now_us));
+        self.open_ticks.push((0..SHARDS).map(|shard| tuning.open_tick(shard, now_us)).collect());
         self.epochs.push(EpochInput { binding, batches });
         self.rejected.resize(self.epochs.len(), 0);
     }

@@ -2,7 +2,7 @@
 
 use crate::Baselines;
 use crate::gaps::Counted;
-use evenkeel_dataflows::{TICK_US, WINDOWS, WindowSpec};
+use evenkeel_dataflows::{SHARDS, TICK_US, WINDOWS, WindowSpec};
 use evenkeel_schemas::{Key, KeyId, Rollup, Statistics, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -35,11 +35,11 @@ impl Scratch {
         sum
     }
 
-    /// What is to be said when these ticks close, one after the other.
-    pub fn baselines(&self, closing: Range<i64>) -> Baselines {
+    /// What is to be said when these ticks of a shard close, one after the other.
+    pub fn baselines(&self, shard: u64, closing: Range<i64>) -> Baselines {
         let mut baselines = Baselines::new();
         for open_tick in closing.map(|tick| tick + 1) {
-            for key in self.ticks.keys() {
+            for (key, _) in self.ticks.iter().filter(|(_, (id, _))| id.0 % SHARDS == shard) {
                 let total = |spec| self.sum(key, tail_tick(spec, open_tick)..open_tick);
                 if total(&WINDOWS[0]).requests > 0 {
                     let windows = WINDOWS.iter().map(|spec| (spec.name.to_owned(), Statistics::from(&total(spec))));
@@ -55,22 +55,21 @@ impl Scratch {
         Rollup::new(key.clone(), start_us, &self.sum(&key.to_json(), tick..tick + 60))
     }
 
-    /// Starts and keys of the minutes before `minute` that counted something.
-    pub fn minutes(&self, minute: i64) -> BTreeSet<(i64, String)> {
-        let of_key = |(key, (_, ticks)): (&String, &(KeyId, BTreeMap<i64, Tally>))| {
-            let starts = ticks.range(..minute * 60).map(|(tick, _)| tick.div_euclid(60) * 60 * TICK_US);
+    /// Starts and keys of the minutes that counted something and are closed, given the first open tick of each shard.
+    pub fn minutes(&self, open_ticks: &[i64]) -> BTreeSet<(i64, String)> {
+        let of_key = |(key, (id, ticks)): (&String, &(KeyId, BTreeMap<i64, Tally>))| {
+            let open_tick = open_ticks[(id.0 % SHARDS) as usize];
+            let starts =
+                ticks.range(..open_tick.div_euclid(60) * 60).map(|(tick, _)| tick.div_euclid(60) * 60 * TICK_US);
             starts.map(|start_us| (start_us, key.clone())).collect::<Vec<_>>()
         };
         self.ticks.iter().flat_map(of_key).collect()
     }
 
-    pub fn slots(&self, span: Range<i64>) -> Spans {
-        let tallies = self.ticks.iter().map(|(key, (id, _))| (*id, self.sum(key, span.clone())));
-        tallies.filter(|(_, tally)| tally.requests > 0).collect()
-    }
-
     pub fn slot(&self, span: Range<i64>, shard: u64) -> Spans {
-        self.slots(span).into_iter().filter(|(id, _)| id.0 % 64 == shard).collect()
+        let of_shard = self.ticks.iter().filter(|(_, (id, _))| id.0 % SHARDS == shard);
+        let tallies = of_shard.map(|(key, (id, _))| (*id, self.sum(key, span.clone())));
+        tallies.filter(|(_, tally)| tally.requests > 0).collect()
     }
 }
 
@@ -88,7 +87,7 @@ pub fn slot_record(key: &[u8], value: &[u8]) -> (i64, i64, Spans) {
         let (mut bytes, mut tally) = (&rest[20..20 + length], Tally::default());
         tally.add_encoded(&mut bytes, 1).unwrap();
         assert!(bytes.is_empty(), "{key}: a tally with something behind it");
-        assert_eq!(id.0 % 64, parts[1] as u64, "{key}: a key of another shard");
+        assert_eq!(id.0 % SHARDS, parts[1] as u64, "{key}: a key of another shard");
         tallies.insert(id, tally);
         rest = &rest[20 + length..];
     }

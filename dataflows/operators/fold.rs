@@ -92,6 +92,9 @@ pub(crate) trait Machine: 'static {
     fn wake(&self, _key: &Self::Key, _state: &mut Self::State, _now: Moment, _said: &mut Vec<Self::Said>) {}
 }
 
+/// A key and what it hears.
+type Heard<M> = (<M as Machine>::Key, <M as Machine>::Input);
+
 /// The worker hash of a text: FNV-1a with 64 bits, fixed for all time.
 pub(crate) fn hash_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -148,14 +151,14 @@ impl<M: Machine> Keys<M> {
 /// Runs a machine over `inputs`, each for one key, and `notices`, each for all of them.
 pub(crate) fn fold<'s, M: Machine>(
     machine: M,
-    inputs: Stream<'s, u64, Vec<(M::Key, M::Input)>>,
+    inputs: Stream<'s, u64, Vec<Heard<M>>>,
     notices: Stream<'s, u64, Vec<M::Notice>>,
     calendar: &Calendar,
     state: &State,
 ) -> Said<'s, M::Said> {
     let (index, peers) = (inputs.scope().index() as u64, inputs.scope().peers() as u64);
     let mut keys = Keys::recovered(machine, state, |key| key.route() % peers == index);
-    let by_key = Exchange::new(|(key, _): &(M::Key, M::Input)| key.route());
+    let by_key = Exchange::new(|(key, _): &Heard<M>| key.route());
     epochwise(M::NAME, (inputs, by_key), (notices, Pipeline), calendar, move |now, inputs, notices, said, put| {
         if now.warm {
             return;

@@ -44,9 +44,7 @@ impl Machine for Detect {
         match input {
             Observation::Admitted => {}
             Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
-            Observation::Tick { at_us, tick, recent, history } => {
-                self.tick(&key, state, at_us, (&tick, &recent, &history), said);
-            }
+            Observation::Tick { at_us, span, usual } => self.tick(&key, state, at_us, (&span, &usual), said),
             Observation::Evicted => self.forget(state, now.now_us, "evicted", said),
         }
         state.seen_us = state.fires().then_some(now.now_us);
@@ -84,11 +82,9 @@ impl Detect {
         key: &Key,
         state: &mut Latches,
         at_us: i64,
-        (tick, recent, history): (&Statistics, &Statistics, &Statistics),
+        (span, history): (&Statistics, &Statistics),
         said: &mut Vec<Verdict>,
     ) {
-        // A busy key is judged by the second, a quiet one by its shortest window.
-        let span = if tick.requests >= self.0.min_requests { tick } else { recent };
         // Most ticks say nothing: words are made only when they are said.
         let evidence = || Verdict::compare(span, history);
         let burst = judge_burst(span.requests, span.errors, &self.0);

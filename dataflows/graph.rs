@@ -50,7 +50,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
     let facts = ingested.facts;
 
     // Requests to windows to verdicts.
-    let (observed, windows) = window(ingested.contributions, ingested.names, tuning, calendar, recovered);
+    let (observed, windows) = window(ingested.sheaves, ingested.names, tuning, calendar, recovered);
     let (relative, detect_state) = fold(Detect(tuning.detection.clone()), observed.clone(), none(), calendar, state);
 
     // Telemetry and heartbeats to verdicts.

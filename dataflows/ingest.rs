@@ -1,4 +1,4 @@
-//! `ingest`: records in; contributions, facts and rejections out. Runs on each worker over the partitions it owns.
+//! `ingest`: records in; sheaves, facts and rejections out. Runs on each worker over the partitions it owns.
 //!
 //! Whether an event's time is believed is judged against the present at the *start* of its epoch (the `now` of the one
 //! before), which is known while records still come in and is the same for every batching.
@@ -6,7 +6,8 @@
 use crate::batch::{Batch, Record};
 use crate::calendar::Calendar;
 use crate::lookup::Lookup;
-use crate::operators::window::{Contribution, Name};
+use crate::operators::window::{NAMED_EVERY_US, Name};
+use crate::sheaf::{Binder, Sheaf};
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{
     Binding, Change, Control, Coordinates, Dimension, Event, Key, KeyId, Outcome, Probe, Reason, Rejection, Request,
@@ -72,7 +73,7 @@ pub(crate) type Inbox = Rc<RefCell<VecDeque<Feed>>>;
 
 /// What the records of one worker said.
 pub(crate) struct Ingested<'s> {
-    pub contributions: Stream<'s, u64, Vec<Contribution>>,
+    pub sheaves: Stream<'s, u64, Vec<Sheaf>>,
     pub names: Stream<'s, u64, Vec<Name>>,
     pub facts: Stream<'s, u64, Vec<Fact>>,
     /// To be pulled after the inbox was filled: an operator without inputs is run only when asked.
@@ -89,11 +90,12 @@ pub(crate) fn ingest<'s>(
 ) -> Ingested<'s> {
     let (inbox, calendar) = (Rc::downgrade(inbox), calendar.clone());
     let mut decoder = Decoder::new(tuning, opened);
+    let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("ingest".to_owned(), scope);
-    let (contributions, contribution_stream) = builder.new_output::<Vec<Contribution>>();
+    let (sheaves, sheaf_stream) = builder.new_output::<Vec<Sheaf>>();
     let (names, name_stream) = builder.new_output::<Vec<Name>>();
     let (facts, fact_stream) = builder.new_output::<Vec<Fact>>();
-    let mut contributions = OutputBuilder::from(contributions);
+    let mut sheaves = OutputBuilder::from(sheaves);
     let (mut names, mut facts) = (OutputBuilder::from(names), OutputBuilder::from(facts));
     let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |mut capabilities| {
@@ -108,13 +110,10 @@ pub(crate) fn ingest<'s>(
             while let Some(feed) = { inbox.borrow_mut().pop_front() } {
                 match feed {
                     Feed::Batch(batch) => {
-                        let (mut counted, mut named, mut stated) =
-                            (contributions.activate(), names.activate(), facts.activate());
-                        let mut counted = counted.session(&capabilities[0]);
+                        let (mut named, mut stated) = (names.activate(), facts.activate());
                         let mut named = named.session(&capabilities[1]);
                         let mut stated = stated.session(&capabilities[2]);
                         let mut sink = |word| match word {
-                            Word::Count(contribution) => counted.give(contribution),
                             Word::Name(name) => named.give(name),
                             Word::State(fact) => stated.give(fact),
                         };
@@ -122,6 +121,10 @@ pub(crate) fn ingest<'s>(
                     }
                     Feed::Close { binding, warm } => {
                         calendar.enter(&binding, warm);
+                        let mut bound = decoder.binder.bind(decoder.horizon_tick, peers);
+                        if !bound.is_empty() {
+                            sheaves.activate().session(&capabilities[0]).give_container(&mut bound);
+                        }
                         decoder.close(&binding);
                         capabilities.iter_mut().for_each(|capability| capability.downgrade(&(binding.epoch.0 + 1)));
                     }
@@ -129,7 +132,7 @@ pub(crate) fn ingest<'s>(
             }
         }
     });
-    Ingested { contributions: contribution_stream, names: name_stream, facts: fact_stream, activator }
+    Ingested { sheaves: sheaf_stream, names: name_stream, facts: fact_stream, activator }
 }
 
 /// When the open epoch began.
@@ -142,25 +145,28 @@ pub(crate) struct Opened {
 }
 
 enum Word {
-    Count(Contribution),
     Name(Name),
     State(Fact),
 }
 
-/// Decodes records and turns requests into contributions.
+/// Decodes records, and notes requests under their keys.
 struct Decoder {
     key_sets: Vec<Vec<Dimension>>,
     tuning: Tuning,
     opened: Opened,
     horizon_tick: i64,
-    dictionary: Lookup<Box<[u8]>, Known>,
+    /// The numbers of keys, by their key set and values.
+    dictionary: Lookup<Box<[u8]>, u32>,
+    known: Vec<Known>,
+    binder: Binder,
     scratch: Vec<u8>,
 }
 
 struct Known {
     id: KeyId,
     key: Arc<Key>,
-    named_in: u64,
+    /// The present when it was last named, µs.
+    named_us: i64,
 }
 
 impl Decoder {
@@ -171,6 +177,8 @@ impl Decoder {
             opened,
             horizon_tick: 0,
             dictionary: Lookup::default(),
+            known: Vec::new(),
+            binder: Binder::default(),
             scratch: Vec::new(),
         };
         decoder.open(opened);
@@ -181,6 +189,8 @@ impl Decoder {
         self.open(Opened { epoch: binding.epoch.0 + 1, now_us: binding.now_us });
         if self.dictionary.len() > DICTIONARY_BOUND {
             self.dictionary.clear();
+            self.known.clear();
+            self.binder.clear();
         }
     }
 
@@ -224,39 +234,42 @@ impl Decoder {
     }
 
     fn count(&mut self, request: &Request<'_>, say: &mut impl FnMut(Word)) {
-        let tick = request.event_time_us.div_euclid(TICK_US);
+        let tick = (request.event_time_us.div_euclid(TICK_US) - self.horizon_tick) as u16;
         for set in 0..self.key_sets.len() {
-            let id = self.identify(set, request, say);
-            let (latency_us, is_error) = (request.latency_us, request.is_error());
-            say(Word::Count(Contribution { id, tick, latency_us, is_error }));
+            let key = self.identify(set, request, say);
+            self.binder.note(key, tick, request.latency_us, request.is_error());
         }
     }
 
-    /// The identity of the request's key in a key set; names it once an epoch.
+    /// The number of the request's key in a key set; names it now and then.
     #[inline]
-    fn identify(&mut self, set: usize, request: &Request<'_>, say: &mut impl FnMut(Word)) -> KeyId {
+    fn identify(&mut self, set: usize, request: &Request<'_>, say: &mut impl FnMut(Word)) -> u32 {
         self.scratch.clear();
         self.scratch.push(set as u8);
         for dimension in &self.key_sets[set] {
             let value = value_of(request, *dimension).as_bytes();
             // Values are at most 256 bytes, so two bytes of length keep the concatenation unambiguous.
             self.scratch.extend((value.len() as u16).to_le_bytes());
-            self.scratch.extend(value);
+            self.scratch.extend_from_slice(value);
         }
-        let epoch = self.opened.epoch;
-        if let Some(known) = self.dictionary.get_mut(self.scratch.as_slice()) {
-            if known.named_in != epoch {
-                known.named_in = epoch;
+        let now_us = self.opened.now_us;
+        if let Some(number) = self.dictionary.get(self.scratch.as_slice()).copied() {
+            let known = &mut self.known[number as usize];
+            if now_us.saturating_sub(known.named_us) >= NAMED_EVERY_US {
+                known.named_us = now_us;
                 say(Word::Name(Name { id: known.id, key: Arc::clone(&known.key) }));
             }
-            return known.id;
+            return number;
         }
         let values = self.key_sets[set].iter().map(|dimension| (*dimension, value_of(request, *dimension)));
         let key = Arc::new(Key::new(values));
-        let id = key.id();
+        let (id, number) = (key.id(), self.known.len() as u32);
         say(Word::Name(Name { id, key: Arc::clone(&key) }));
-        self.dictionary.insert(self.scratch.clone().into_boxed_slice(), Known { id, key, named_in: epoch });
-        id
+        self.dictionary.insert(self.scratch.clone().into_boxed_slice(), number);
+        self.known.push(Known { id, key, named_us: now_us });
+        let same = self.binder.number(id);
+        debug_assert_eq!(number, same, "both count the keys of the dictionary");
+        number
     }
 }
 

@@ -26,6 +26,7 @@ mod lookup;
 mod operators;
 mod policy;
 mod saturation;
+mod sheaf;
 mod silence;
 mod state;
 mod tuning;

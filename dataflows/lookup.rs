@@ -13,12 +13,6 @@ impl<K: Hash + Eq, V> Lookup<K, V> {
         self.0.get(key)
     }
 
-    /// The value of `key`, to change.
-    #[inline]
-    pub fn get_mut<Q: ?Sized + Hash + hashbrown::Equivalent<K>>(&mut self, key: &Q) -> Option<&mut V> {
-        self.0.get_mut(key)
-    }
-
     /// Sets the value of `key`.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)

@@ -78,7 +78,20 @@ impl Histogram {
 
     /// Buckets with a count other than zero, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u16, i64)> + '_ {
-        (self.first..).zip(&self.counts).filter(|(_, count)| **count != 0).map(|(bucket, count)| (bucket, *count))
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while let Some(&count) = self.counts.get(at) {
+                at += 1;
+                if count != 0 {
+                    return Some((self.first + (at - 1) as u16, count));
+                }
+                // Of most keys most buckets are zero: eight at a time.
+                while self.counts[at..].first_chunk::<8>().is_some_and(|eight| eight.iter().all(|count| *count == 0)) {
+                    at += 8;
+                }
+            }
+            None
+        })
     }
 
     /// The value below or at which `per_mille` of the counts lie, µs; `None` if nothing is counted.

@@ -30,6 +30,12 @@ impl Tally {
         self.histogram.add(bucket_of(u64::from(latency_us)), 1);
     }
 
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        (self.requests, self.errors, self.latency_sum_us) = (0, 0, 0);
+        self.histogram.clear();
+    }
+
     /// Adds `other` `sign` times; −1 takes it away.
     pub fn add(&mut self, other: &Self, sign: i64) {
         self.add_counts([other.requests, other.errors, other.latency_sum_us], sign);

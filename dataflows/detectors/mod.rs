@@ -5,5 +5,5 @@ mod relative;
 mod saturation;
 
 pub use latch::{Latch, Turn};
-pub use relative::{Judgement, judge_burst, judge_errors, judge_latency};
+pub use relative::{Judgement, is_quiet, judge_burst, judge_errors, judge_latency};
 pub use saturation::{Trend, judge_saturation};

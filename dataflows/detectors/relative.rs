@@ -73,9 +73,16 @@ pub fn judge_latency(recent: &Statistics, history: &Statistics, limits: &Detecti
     }
 }
 
+/// Whether no rule's limit is passed, so that there is nothing to say of a key that was quiet before.
+pub fn is_quiet(recent: &Statistics, history: &Statistics, limits: &Detection) -> bool {
+    !judge_burst(recent.requests, recent.errors, limits).exceeds
+        && !judge_errors(recent, history, limits).exceeds
+        && !judge_latency(recent, history, limits).exceeds
+}
+
 /// Judges the open ticks of a key for a burst of errors.
 pub fn judge_burst(requests: i64, errors: i64, limits: &Detection) -> Judgement {
-    let exceeds = errors * 1000 >= requests * limits.burst_per_mille;
+    let exceeds = errors > 0 && errors * 1000 >= requests * limits.burst_per_mille;
     if !exceeds {
         Judgement::held("within_baseline", false)
     } else if errors < limits.burst_errors {

@@ -49,11 +49,21 @@ impl Slot {
 
     /// One slot with the sums of several.
     pub fn merged<'a>(slots: impl Iterator<Item = &'a Slot>) -> Self {
-        let mut sums = BTreeMap::new();
-        for (id, index, bytes) in slots.flat_map(Slot::iter) {
-            add(&mut sums.entry(id).or_insert_with(|| (index, Tally::default())).1, bytes, 1);
+        let mut ahead = slots.map(|slot| slot.iter().peekable()).collect::<Vec<_>>();
+        let (mut merged, mut sum) = (Self::default(), Tally::default());
+        loop {
+            let next = ahead.iter_mut().filter_map(|slot| slot.peek().map(|(id, index, _)| (*id, *index))).min();
+            let Some((id, index)) = next else { return merged };
+            sum.clear();
+            for slot in &mut ahead {
+                if let Some((_, _, bytes)) = slot.next_if(|(other, ..)| *other == id) {
+                    add(&mut sum, bytes, 1);
+                }
+            }
+            if !sum.is_zero() {
+                merged.push(id, index, &sum);
+            }
         }
-        Self::of(sums)
     }
 
     /// This slot with `patches` added.
@@ -62,10 +72,6 @@ impl Slot {
         for (id, index, bytes) in self.iter() {
             add(&mut sums.entry(id).or_insert_with(|| (index, Tally::default())).1, bytes, 1);
         }
-        Self::of(sums)
-    }
-
-    fn of(sums: BTreeMap<KeyId, (u32, Tally)>) -> Self {
         let mut slot = Self::default();
         sums.iter().filter(|(_, (_, tally))| !tally.is_zero()).for_each(|(id, (i, tally))| slot.push(*id, *i, tally));
         slot
@@ -102,7 +108,9 @@ impl Ring {
     }
 
     /// Takes the next slot.
-    pub fn push(&mut self, slot: Slot) {
+    pub fn push(&mut self, mut slot: Slot) {
+        slot.entries.shrink_to_fit();
+        slot.bytes.shrink_to_fit();
         self.slots.push_back(slot);
         if self.slots.len() as i64 > Self::held(self.width_s) {
             self.slots.pop_front();

@@ -1,4 +1,4 @@
-//! `window`: contributions in; closed ticks, slots, rollups and baselines out.
+//! `window`: sheaves in; closed ticks, slots, rollups and baselines out.
 //!
 //! Each worker owns the shards with `shard mod workers = worker`. Within an epoch keys are admitted in the order of
 //! their identities and ticks close shard by shard, each shard a little later than the one before, so nothing depends on arrival order or on the number of workers.
@@ -9,29 +9,27 @@
 //! recomputation from scratch, to the last integer.
 
 use super::epochwise::{Said, epochwise};
-use super::shard::{Closed, KeyState, Shard};
+use super::shard::{KeyState, Shard};
 use super::slot::{Slot, parse_record};
+use super::teller::Teller;
 use crate::Output;
 use crate::calendar::{Calendar, Moment};
-use crate::state::{State, from_json, json, output, record};
-use crate::tuning::{SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS};
-use evenkeel_schemas::{Baseline, Dataset, Dimension, Histogram, Key, KeyId, Rollup, Statistics, Tally};
+use crate::detectors::judge_burst;
+use crate::lookup::Lookup;
+use crate::sheaf::{Contribution, Sheaf};
+use crate::state::{State, from_json, json, record};
+use crate::tuning::{SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning};
+use evenkeel_schemas::{Dimension, Key, KeyId, Statistics, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 
-/// One request counted under one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Contribution {
-    pub id: KeyId,
-    pub tick: i64,
-    pub latency_us: u32,
-    pub is_error: bool,
-}
+/// Before a worker counts under a key it names it, unless it did so less than this before the present, µs.
+pub(crate) const NAMED_EVERY_US: i64 = TICK_US;
 
-/// Which key an identity stands for; said by a worker once an epoch in which it counts under the key.
+/// Which key an identity stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Name {
     pub id: KeyId,
@@ -43,10 +41,10 @@ pub(crate) struct Name {
 pub(crate) enum Observation {
     /// The key is counted from now on.
     Admitted,
-    /// Errors came in: what the open ticks hold.
+    /// Errors came in, so many that it is a burst: what the open ticks hold.
     Errors { at_us: i64, requests: i64, errors: i64 },
-    /// A tick closed.
-    Tick { at_us: i64, tick: Statistics, recent: Statistics, history: Statistics },
+    /// A tick closed: what is judged of it, and what the key is usually like. Quiet keys are not spoken of.
+    Tick { at_us: i64, span: Statistics, usual: Statistics },
     /// The key holds nothing any more.
     Evicted,
 }
@@ -66,22 +64,24 @@ pub(crate) fn shard_of(id: KeyId) -> u64 {
 
 /// Keeps the windows of every key.
 pub(crate) fn window<'s>(
-    contributions: Stream<'s, u64, Vec<Contribution>>,
+    sheaves: Stream<'s, u64, Vec<Sheaf>>,
     names: Stream<'s, u64, Vec<Name>>,
     tuning: &Tuning,
     calendar: &Calendar,
     recovered: &Recovered,
 ) -> Said<'s, Observed> {
-    let (index, peers) = (contributions.scope().index() as u64, contributions.scope().peers() as u64);
+    let (index, peers) = (sheaves.scope().index() as u64, sheaves.scope().peers() as u64);
     let mut windows = Windows::recovered(index, peers, tuning, recovered);
-    let contributions = (contributions, Exchange::new(|c: &Contribution| shard_of(c.id)));
+    let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
     let names = (names, Exchange::new(|name: &Name| shard_of(name.id)));
-    epochwise("window", contributions, names, calendar, move |now, contributions, names, said, put| {
-        windows.count(now, contributions, names, said, put);
+    epochwise("window", sheaves, names, calendar, move |now, sheaves, names, said, put| {
+        windows.meet(names.into_iter().flatten());
+        windows.count(now, &sheaves.into_iter().flatten().collect::<Vec<_>>(), said, put);
         if !now.warm {
-            windows.report_errors(now, said);
+            windows.report_bursts(now, said);
             windows.close(now, said, put);
         }
+        windows.opened_us = now.now_us;
     })
 }
 
@@ -110,6 +110,11 @@ struct Windows {
     shards: Vec<Shard>,
     tuning: Tuning,
     peers: u64,
+    /// The present when the epoch began, µs.
+    opened_us: i64,
+    /// Keys that are not held and were named, or held, in the last [`NAMED_EVERY_US`] and in those before.
+    names: [Lookup<KeyId, Arc<Key>>; 2],
+    named_since_us: i64,
     with_errors: Vec<(KeyId, u32)>,
 }
 
@@ -121,26 +126,39 @@ impl Windows {
             let Admission { key, epoch } = from_json(value);
             let id = id.parse().expect("keys were committed whole");
             if shard_of(id) % peers == index {
-                shards[(shard_of(id) / peers) as usize].admit(id, Arc::new(key), epoch);
+                shards[(shard_of(id) / peers) as usize].admit(id, Arc::new(key), epoch, tuning.detection.of + 1);
             }
         }
         for shard in &mut shards {
             restore(shard, &recovered.state);
         }
-        Self { shards, tuning: tuning.clone(), peers, with_errors: Vec::new() }
+        let opened_us = recovered.presents.first().map_or(i64::MIN, |(_, now_us)| *now_us);
+        let (names, with_errors) = (Default::default(), Vec::new());
+        Self { shards, tuning: tuning.clone(), peers, opened_us, names, named_since_us: opened_us, with_errors }
     }
 
-    fn count(
-        &mut self,
-        now: Moment,
-        contributions: Vec<Vec<Contribution>>,
-        names: Vec<Vec<Name>>,
-        said: &mut Vec<Observed>,
-        put: &mut Vec<Output>,
-    ) {
+    fn at(&self, id: KeyId) -> usize {
+        (shard_of(id) / self.peers) as usize
+    }
+
+    /// Remembers the names of keys that are not held for as long as they may not be named again.
+    fn meet(&mut self, names: impl Iterator<Item = Name>) {
+        if self.opened_us >= self.named_since_us.saturating_add(NAMED_EVERY_US) {
+            self.names.swap(0, 1);
+            self.names[0].clear();
+            self.named_since_us = self.opened_us;
+        }
+        for Name { id, key } in names {
+            if self.shards[self.at(id)].index_of(id).is_none() {
+                self.names[0].insert(id, key);
+            }
+        }
+    }
+
+    fn count(&mut self, now: Moment, sheaves: &[Sheaf], said: &mut Vec<Observed>, put: &mut Vec<Output>) {
         let mut strangers = Vec::new();
-        for contribution in contributions.into_iter().flatten() {
-            let at = (shard_of(contribution.id) / self.peers) as usize;
+        for contribution in sheaves.iter().flat_map(Sheaf::iter) {
+            let at = self.at(contribution.id);
             // Before a restart, what came before its key was taken in counted under the overflow key.
             let known = |index: &u32| !now.warm || self.shards[at].key(*index).admitted <= now.epoch.0;
             match self.shards[at].index_of(contribution.id).filter(known) {
@@ -148,19 +166,12 @@ impl Windows {
                 None => strangers.push(contribution),
             }
         }
-        if strangers.is_empty() {
-            return;
-        }
-        let mut names = names.into_iter().flatten().map(|name| (name.id, name.key)).collect::<BTreeMap<_, _>>();
-        strangers.sort();
+        strangers.sort_unstable();
         for contribution in strangers {
-            let at = (shard_of(contribution.id) / self.peers) as usize;
+            let at = self.at(contribution.id);
             let index = match self.shards[at].index_of(contribution.id).filter(|_| !now.warm) {
                 Some(index) => index,
-                None => {
-                    let key = names.remove(&contribution.id);
-                    self.admit(now, at, contribution.id, key, said, put)
-                }
+                None => self.admit(now, at, contribution.id, said, put),
             };
             self.count_one(now, at, index, contribution);
         }
@@ -172,16 +183,18 @@ impl Windows {
         now: Moment,
         at: usize,
         id: KeyId,
-        key: Option<Arc<Key>>,
         said: &mut Vec<Observed>,
         put: &mut Vec<Output>,
     ) -> u32 {
         let shard = &mut self.shards[at];
         let full = shard.len() >= self.tuning.max_keys_per_shard();
         // Before a restart whoever was not taken in by then counted under the overflow key.
-        let (id, key) = match key.filter(|_| !full && !now.warm) {
-            Some(key) => (id, key),
-            None => overflow(shard.number),
+        let (id, key) = if full || now.warm {
+            overflow(shard.number)
+        } else {
+            let [new, old] = &mut self.names;
+            let (new, old) = (new.remove(&id), old.remove(&id));
+            (id, new.or(old).expect("a key is named before it counts"))
         };
         if let Some(index) = shard.index_of(id) {
             return index;
@@ -189,51 +202,56 @@ impl Windows {
         let admission = Admission { key: (*key).clone(), epoch: now.epoch.0 };
         put.push(record(key_record(id), Some(json(&admission))));
         said.push((id, (Observation::Admitted, Arc::clone(&key))));
-        shard.admit(id, key, now.epoch.0)
+        shard.admit(id, key, now.epoch.0, 0)
     }
 
     #[inline]
-    fn count_one(&mut self, now: Moment, at: usize, index: u32, contribution: Contribution) {
+    fn count_one(&mut self, now: Moment, at: usize, index: u32, contribution: Contribution<'_>) {
         let shard = &mut self.shards[at];
         let late = contribution.tick < shard.open_tick();
         if now.warm && late && now.epoch.0 <= shard.closed_in {
             return; // It lies in a closed slot already.
         }
-        shard.tally_mut(index, contribution.tick).count(contribution.latency_us, contribution.is_error);
-        if contribution.is_error && !now.warm && !late {
+        shard.count(index, contribution);
+        if contribution.errors > 0 && !now.warm && !late {
             let state = shard.key_mut(index);
             if state.errors_in != now.epoch.0 + 1 {
                 state.errors_in = now.epoch.0 + 1;
-                let id = state.id;
-                self.with_errors.push((id, index));
+                self.with_errors.push((state.id, index));
             }
         }
     }
 
-    /// Says what the open ticks hold of every key in which this epoch counted an error.
-    fn report_errors(&mut self, now: Moment, said: &mut Vec<Observed>) {
+    /// Says what the open ticks hold of every key in which this epoch counted errors, where that is a burst.
+    fn report_bursts(&mut self, now: Moment, said: &mut Vec<Observed>) {
         for (id, index) in std::mem::take(&mut self.with_errors) {
-            let state = self.shards[(shard_of(id) / self.peers) as usize].key(index);
-            let sum = |member: fn(&Tally) -> i64| state.open.iter().map(|(_, tally)| member(tally)).sum();
-            let (requests, errors) = (sum(|tally| tally.requests), sum(|tally| tally.errors));
-            let seen = Observation::Errors { at_us: now.now_us, requests, errors };
-            said.push((id, (seen, Arc::clone(&state.key))));
+            let at = self.at(id);
+            let state = self.shards[at].key_mut(index);
+            let requests = state.open.iter().map(|(_, open)| open.requests).sum();
+            let errors = state.open.iter().map(|(_, open)| open.errors).sum();
+            if judge_burst(requests, errors, &self.tuning.detection).fires {
+                state.watched = self.tuning.detection.of + 1;
+                let seen = Observation::Errors { at_us: now.now_us, requests, errors };
+                said.push((id, (seen, Arc::clone(&state.key))));
+            }
         }
     }
 
     fn close(&mut self, now: Moment, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
-        let every_s = self.tuning.baseline_every_s;
+        let mut teller = Teller { tuning: &self.tuning, said, put, scratch: Tally::default() };
         for shard in &mut self.shards {
-            let until = self.tuning.open_tick(u64::from(shard.number), now.now_us);
+            let until = teller.tuning.open_tick(u64::from(shard.number), now.now_us);
             if shard.open_tick() == i64::MIN {
                 *shard = Shard::new(shard.number, until, now.epoch.0);
             }
-            shard.close(until, |shard, tick, closed| after_close(shard, (tick, &closed), every_s, said, put));
+            let mut gone = Vec::new();
+            shard.close(until, |shard, tick, closed| teller.tell(shard, tick, &closed, &mut gone));
+            gone.into_iter().for_each(|state: KeyState| drop(self.names[0].insert(state.id, state.key)));
         }
     }
 }
 
-fn key_record(id: KeyId) -> String {
+pub(crate) fn key_record(id: KeyId) -> String {
     format!("key/{id}")
 }
 
@@ -266,71 +284,3 @@ fn restore(shard: &mut Shard, state: &State) {
     }
 }
 
-/// Says what a closed tick brought: slots, rollups, baselines, observations; lets idle keys go.
-fn after_close(
-    shard: &mut Shard,
-    (tick, closed): (i64, &Closed),
-    every_s: i64,
-    said: &mut Vec<Observed>,
-    put: &mut Vec<Output>,
-) {
-    for (width, number) in &closed.slots {
-        put.push(shard.ring(*width).record(shard.number, *number));
-        if SLOT_WIDTHS_S[*width] == 60 {
-            rollups(shard, *width, *number, put);
-        }
-    }
-    let at_us = (tick + 1) * TICK_US;
-    for index in &closed.changed {
-        let state = shard.key(*index);
-        let seen = observe(state, shard.ring(0).get(tick), at_us);
-        said.push((state.id, (seen, Arc::clone(&state.key))));
-    }
-    // Staggered by key, so that no second has to say them all.
-    let due = |state: &KeyState| (tick + state.id.1 as i64 % every_s).rem_euclid(every_s) == 0;
-    for state in shard.indices().map(|index| shard.key(index)) {
-        if closed.ticked && due(state) && state.totals[0].requests > 0 {
-            put.push(baseline(state, at_us));
-        }
-    }
-    for index in &closed.idle {
-        let state = shard.evict(*index);
-        put.push(record(key_record(state.id), None));
-        said.push((state.id, (Observation::Evicted, state.key)));
-    }
-}
-
-fn rollups(shard: &Shard, width: usize, number: i64, put: &mut Vec<Output>) {
-    let Some(slot) = shard.ring(width).get(number) else { return };
-    for (_, index, mut bytes) in slot.iter() {
-        let mut tally = Tally::default();
-        tally.add_encoded(&mut bytes, 1).expect("slots hold what Tally::encode wrote");
-        let key = &shard.key(index).key;
-        let rollup = Rollup::new((**key).clone(), number * SLOT_WIDTHS_S[width] * TICK_US, &tally);
-        put.push(output(Dataset::Rollups, key.to_json(), &rollup));
-    }
-}
-
-fn baseline(state: &KeyState, at_us: i64) -> Output {
-    let windows = WINDOWS.iter().zip(&state.totals);
-    let windows = windows.map(|(spec, total)| (spec.name.to_owned(), Statistics::from(total))).collect();
-    let baseline = Baseline { key: (*state.key).clone(), at_us, windows };
-    output(Dataset::Baselines, state.key.to_json(), &baseline)
-}
-
-/// The tick itself, the shortest window, and the longest window before the last minute.
-fn observe(state: &KeyState, second: Option<&Slot>, at_us: i64) -> Observation {
-    let mut tick = Tally::default();
-    let encoded = second.and_then(|slot| slot.get(state.id));
-    if let Some(mut bytes) = encoded {
-        tick.add_encoded(&mut bytes, 1).expect("slots hold what Tally::encode wrote");
-    }
-    let (minute, longest) = (&state.totals[1], &state.totals[WINDOWS.len() - 1]);
-    let mut history = Tally { histogram: Histogram::default(), ..*longest };
-    history.requests -= minute.requests;
-    history.errors -= minute.errors;
-    history.latency_sum_us -= minute.latency_sum_us;
-    history.histogram = longest.histogram.minus(&minute.histogram);
-    let (recent, history) = (Statistics::from(&state.totals[0]), Statistics::from(&history));
-    Observation::Tick { at_us, tick: Statistics::from(&tick), recent, history }
-}

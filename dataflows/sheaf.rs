@@ -158,10 +158,7 @@ mod tests {
             let sheaves = binder.bind(100, 2);
             let said = sheaves.iter().flat_map(|sheaf| sheaf.iter().map(|it| (sheaf.to, it))).collect::<Vec<_>>();
             let it = |id, tick, errors, latencies_us| Contribution { id, tick, errors, latencies_us };
-            assert_eq!(
-                said,
-                [(0, it(a, 101, 1, &[20])), (0, it(a, 102, 1, &[10, 30])), (1, it(b, 103, 1, &[40, 50]))]
-            );
+            assert_eq!(said, [(0, it(a, 101, 1, &[20])), (0, it(a, 102, 1, &[10, 30])), (1, it(b, 103, 1, &[40, 50]))]);
         }
         assert_eq!(binder.bind(0, 4), []);
     }

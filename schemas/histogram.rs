@@ -86,7 +86,10 @@ impl Histogram {
                     return Some((self.first + (at - 1) as u16, count));
                 }
                 // Of most keys most buckets are zero: eight at a time.
-                while self.counts[at..].first_chunk::<8>().is_some_and(|eight| eight.iter().all(|count| *count == 0)) {
+                while self.counts[at..]
+                    .first_chunk::<8>()
+                    .is_some_and(|eight| eight.iter().fold(0, |any, n| any | n) == 0)
+                {
                     at += 8;
                 }
             }

@@ -151,7 +151,18 @@ impl Shard {
     pub fn admit(&mut self, id: KeyId, key: Arc<Key>, epoch: u64, watched: u32) -> u32 {
         let (totals, usual, open) = (Default::default(), Statistics::default(), Vec::new());
         let (errors_in, newest_minute) = (0, i64::MIN / 60);
-        let state = KeyState { id, key, admitted: epoch, totals, usual, is_stale: false, open, errors_in, watched, newest_minute };
+        let state = KeyState {
+            id,
+            key,
+            admitted: epoch,
+            totals,
+            usual,
+            is_stale: false,
+            open,
+            errors_in,
+            watched,
+            newest_minute,
+        };
         let index = self.free.pop().unwrap_or(self.keys.len() as u32);
         if index as usize == self.keys.len() {
             self.keys.push(None);

@@ -178,14 +178,7 @@ impl Windows {
     }
 
     /// Takes in a new key, or names the shard's key for those that find no place.
-    fn admit(
-        &mut self,
-        now: Moment,
-        at: usize,
-        id: KeyId,
-        said: &mut Vec<Observed>,
-        put: &mut Vec<Output>,
-    ) -> u32 {
+    fn admit(&mut self, now: Moment, at: usize, id: KeyId, said: &mut Vec<Observed>, put: &mut Vec<Output>) -> u32 {
         let shard = &mut self.shards[at];
         let full = shard.len() >= self.tuning.max_keys_per_shard();
         // Before a restart whoever was not taken in by then counted under the overflow key.
@@ -283,4 +276,3 @@ fn restore(shard: &mut Shard, state: &State) {
         shard.restore(&slots);
     }
 }
-

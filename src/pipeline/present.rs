@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 /// How long a partition that has records and brings none is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long after brokers were away their producers may take to send what waited.
-const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+/// How long after brokers were away their producers may take to send what waited: they look for them every 10 s at most
+/// (the default of `reconnect.backoff.max.ms`).
+const SETTLES_WITHIN: Duration = Duration::from_secs(12);
 
 /// Follows the present from poll to poll.
 #[derive(Debug, Default)]
@@ -111,5 +112,25 @@ impl ResumePoints {
             self.0.pop_front();
         }
         self.0.front().map_or(Epoch(0), |(epoch, _)| *epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_schemas::Topic;
+
+    #[test]
+    fn while_brokers_are_away_records_tell_the_time() {
+        let mut present = Present::new(10);
+        assert_eq!(present.at_us(500, &Backlog::default()), 500);
+        present.hold();
+        assert_eq!(present.at_us(600, &Backlog::default()), 10, "nothing was read");
+        let mut batch = Batch::new(Partition { topic: Topic::Probes, partition: 0 });
+        batch.push(0, 300, &[], &[]);
+        present.read(&batch);
+        assert_eq!(present.at_us(700, &Backlog::default()), 300);
+        present.away = present.away.and_then(|away| away.checked_sub(SETTLES_WITHIN + Duration::from_millis(1)));
+        assert_eq!(present.at_us(800, &Backlog::default()), 800, "they are long back");
     }
 }

@@ -47,12 +47,12 @@ mod tests {
     #[test]
     fn kept_spans_begin_where_their_window_does_and_move_by_whole_slots() {
         for open_tick in 1_795_246_400..1_795_246_400 + 7_300 {
-            for window in 0..WINDOWS.len() {
+            for (window, spec) in WINDOWS.iter().enumerate() {
                 let (old, new) = (kept(window, open_tick - 1), kept(window, open_tick));
                 assert_eq!(new.start, tail_tick(window, open_tick));
                 assert!(new.end <= open_tick && old.end <= new.end);
                 let width_s = |(width, _): (usize, i64)| SLOT_WIDTHS_S[width];
-                assert!(cover(old.start..new.start).all(|slot| width_s(slot) == WINDOWS[window].slot_s));
+                assert!(cover(old.start..new.start).all(|slot| width_s(slot) == spec.slot_s));
                 assert_eq!(cover(new.end..open_tick).map(width_s).sum::<i64>(), open_tick - new.end);
             }
         }

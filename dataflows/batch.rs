@@ -38,6 +38,11 @@ impl Batch {
         Self { partition, rows: Vec::new(), arena: Vec::new() }
     }
 
+    /// An empty batch with room for so many records and bytes.
+    pub fn with_capacity(partition: Partition, records: usize, bytes: usize) -> Self {
+        Self { partition, rows: Vec::with_capacity(records), arena: Vec::with_capacity(bytes) }
+    }
+
     /// Appends a record; offsets must ascend.
     pub fn push(&mut self, offset: u64, timestamp_us: i64, key: &[u8], payload: &[u8]) {
         debug_assert!(self.rows.last().is_none_or(|row| row.offset < offset), "offsets ascend");
@@ -70,6 +75,11 @@ impl Batch {
     /// When the last record came into its log, µs; `None` if there are no records.
     pub fn last_timestamp_us(&self) -> Option<i64> {
         self.rows.last().map(|row| row.timestamp_us)
+    }
+
+    /// When the records from the `from`-th on came into their log, µs.
+    pub fn timestamps_us(&self, from: usize) -> impl Iterator<Item = i64> {
+        self.rows[from.min(self.rows.len())..].iter().map(|row| row.timestamp_us)
     }
 
     /// The records in order.

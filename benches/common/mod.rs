@@ -134,6 +134,9 @@ pub struct Requests {
     payloads: Vec<Vec<u8>>,
 }
 
+/// No request is longer.
+const MOST_BYTES: usize = 256;
+
 /// Where the digits of `event_time_us` are.
 const TIME_AT: std::ops::Range<usize> = 17..33;
 
@@ -214,7 +217,8 @@ impl Source for Generated {
         for partition in 0..self.partitions {
             let at = Partition { topic: Topic::Requests, partition };
             let (from, end) = (self.next.next_offset(at), self.total / u64::from(self.partitions));
-            let mut batch = Batch::new(at);
+            let records = ((from + share).min(end) - from.min(end)) as usize;
+            let mut batch = Batch::with_capacity(at, records, records * MOST_BYTES);
             for offset in from..(from + share).min(end) {
                 let n = offset * u64::from(self.partitions) + u64::from(partition);
                 let time_us = START_US + (n * 1_000_000 / self.per_s) as i64;

@@ -33,8 +33,7 @@ impl Backlog {
     /// When the first record that waits came in, µs, by partition.
     pub fn first_us(&self) -> impl Iterator<Item = (Partition, i64)> {
         self.partitions.iter().filter_map(|(partition, (batches, taken))| {
-            let first = batches.front()?.iter().nth(*taken)?;
-            Some((*partition, first.timestamp_us))
+            Some((*partition, batches.front()?.timestamps_us(*taken).next()?))
         })
     }
 
@@ -43,7 +42,7 @@ impl Backlog {
         let mut all = Vec::new();
         for (batches, taken) in self.partitions.values_mut() {
             while let Some(batch) = batches.front() {
-                let ahead = batch.iter().skip(*taken).position(|record| record.timestamp_us >= limit_us);
+                let ahead = batch.timestamps_us(*taken).position(|timestamp_us| timestamp_us >= limit_us);
                 let count = ahead.unwrap_or(batch.len() - *taken);
                 self.records -= count;
                 if ahead.is_some() {

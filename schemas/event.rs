@@ -63,6 +63,18 @@ impl<'a> Event<'a> {
     /// assert!(matches!(Event::decode(at, b"not json"), Event::Rejected(r) if r.at.offset == 7));
     /// ```
     pub fn decode(at: Coordinates, payload: &'a [u8]) -> Self {
+        if at.topic == Topic::Requests
+            && let Some(request) = decode_request(payload)
+        {
+            return Self::Request(request);
+        }
+        Self::decode_by_serde(at, payload)
+    }
+
+    /// As [`Event::decode`], by serde_json alone: what tests compare it with.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn decode_by_serde(at: Coordinates, payload: &'a [u8]) -> Self {
         Self::try_decode(at.topic, payload)
             .unwrap_or_else(|Refusal(reason, detail)| Self::Rejected(Rejection::new(reason, &detail, at, payload)))
     }

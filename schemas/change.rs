@@ -131,7 +131,7 @@ impl Change {
         let table = table.map(|part| part.as_ref()).collect::<Vec<_>>().join(".");
         let transaction = source.transaction.map_or("", RawValue::get).trim_matches('"');
         let actor = format!("{}/{}/{transaction}", source.connector, source.name);
-        check_names(&[("source", &table), ("source", &actor)])?;
+        check_names([("source", &table), ("source", &actor)])?;
         Ok(Self { event_time_us, operation, table, actor })
     }
 }

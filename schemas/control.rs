@@ -78,16 +78,16 @@ impl Control {
 }
 
 impl Checked for Control {
-    fn check(self) -> Result<Self, Refusal> {
+    fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us())?;
-        let service = match &self {
+        let service = match self {
             Self::SetMode { service, .. } | Self::RetireNode { service, .. } => service.as_str(),
             Self::KillSwitch { .. } => "*",
         };
-        check_names(&[("by", self.by()), ("service", service), ("node", self.scope())])?;
+        check_names([("by", self.by()), ("service", service), ("node", self.scope())])?;
         if service.is_empty() || self.scope().is_empty() {
             return Err(Refusal::out_of_range("service or node is empty"));
         }
-        Ok(self)
+        Ok(())
     }
 }

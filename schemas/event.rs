@@ -1,6 +1,8 @@
 //! [`Event`]: what a record says. Decoding is total.
 
-use crate::{Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic};
+use crate::{
+    Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic, decode_request,
+};
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 
@@ -35,6 +37,7 @@ pub enum Event<'a> {
 pub(crate) struct Refusal(pub Reason, pub String);
 
 impl Refusal {
+    #[cold]
     pub(crate) fn out_of_range(field: &str) -> Self {
         Self(Reason::OutOfRange, field.to_owned())
     }
@@ -46,9 +49,9 @@ impl Refusal {
 }
 
 /// A value that can be checked after its shape is known.
-pub(crate) trait Checked: Sized {
+pub(crate) trait Checked {
     /// Refuses values outside their bounds.
-    fn check(self) -> Result<Self, Refusal>;
+    fn check(&self) -> Result<(), Refusal>;
 }
 
 impl<'a> Event<'a> {
@@ -60,6 +63,18 @@ impl<'a> Event<'a> {
     /// assert!(matches!(Event::decode(at, b"not json"), Event::Rejected(r) if r.at.offset == 7));
     /// ```
     pub fn decode(at: Coordinates, payload: &'a [u8]) -> Self {
+        if at.topic == Topic::Requests
+            && let Some(request) = decode_request(payload)
+        {
+            return Self::Request(request);
+        }
+        Self::decode_by_serde(at, payload)
+    }
+
+    /// As [`Event::decode`], by serde_json alone: what tests compare it with.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn decode_by_serde(at: Coordinates, payload: &'a [u8]) -> Self {
         Self::try_decode(at.topic, payload)
             .unwrap_or_else(|Refusal(reason, detail)| Self::Rejected(Rejection::new(reason, &detail, at, payload)))
     }
@@ -84,27 +99,41 @@ impl<'a> Event<'a> {
 }
 
 pub(crate) fn parse<'a, T: Deserialize<'a> + Checked>(payload: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice::<T>(payload).map_err(|error| Refusal::from_json(&error))?.check()
+    let value = serde_json::from_slice::<T>(payload).map_err(|error| Refusal::from_json(&error))?;
+    value.check()?;
+    Ok(value)
 }
 
 /// Whether an event time can be one.
+#[inline]
 pub(crate) fn is_believable(event_time_us: i64) -> bool {
     BELIEVABLE_US.contains(&event_time_us)
 }
 
 /// Refuses an event time that cannot be one, whatever the present.
+#[inline]
 pub(crate) fn check_time(event_time_us: i64) -> Result<(), Refusal> {
-    if is_believable(event_time_us) {
-        return Ok(());
-    }
+    if is_believable(event_time_us) { Ok(()) } else { Err(unbelievable(event_time_us)) }
+}
+
+#[cold]
+fn unbelievable(event_time_us: i64) -> Refusal {
     let reason = if event_time_us < *BELIEVABLE_US.start() { Reason::TimeTooOld } else { Reason::TimeInFuture };
-    Err(Refusal(reason, format!("event_time_us {event_time_us}")))
+    Refusal(reason, format!("event_time_us {event_time_us}"))
 }
 
 /// Refuses a string longer than 256 bytes: names key state, and state is bounded.
-pub(crate) fn check_names(names: &[(&str, &str)]) -> Result<(), Refusal> {
-    match names.iter().find(|(_, value)| value.len() > 256) {
-        None => Ok(()),
-        Some((field, value)) => Err(Refusal(Reason::StringTooLong, format!("{field}: {} bytes", value.len()))),
+#[inline]
+pub(crate) fn check_names<const N: usize>(names: [(&str, &str); N]) -> Result<(), Refusal> {
+    for (field, value) in names {
+        if value.len() > 256 {
+            return Err(too_long(field, value));
+        }
     }
+    Ok(())
+}
+
+#[cold]
+fn too_long(field: &str, value: &str) -> Refusal {
+    Refusal(Reason::StringTooLong, format!("{field}: {} bytes", value.len()))
 }

@@ -32,15 +32,15 @@ fn one_second() -> i64 {
 }
 
 impl Checked for Probe {
-    fn check(self) -> Result<Self, Refusal> {
+    fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us)?;
-        check_names(&[("node", &self.node), ("service", &self.service), ("vantage", &self.vantage)])?;
+        check_names([("node", &self.node), ("service", &self.service), ("vantage", &self.vantage)])?;
         if self.node.is_empty() || self.service.is_empty() {
             return Err(Refusal::out_of_range("node or service is empty"));
         }
         if !(100_000..=3_600_000_000).contains(&self.interval_us) {
             return Err(Refusal::out_of_range("interval_us"));
         }
-        Ok(self)
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ mod change;
 mod command;
 mod control;
 mod event;
+mod fast_json;
 mod health;
 mod histogram;
 mod incident;
@@ -37,6 +38,9 @@ pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, Mode};
 pub use control::Control;
 pub use event::{Event, MAX_PAYLOAD_BYTES};
+pub use fast_json::decode_request;
+#[doc(hidden)]
+pub use fast_json::{Scan, decode_request_by};
 pub use health::Probe;
 pub use histogram::{BUCKETS, Histogram, bucket_of, value_of};
 pub use incident::{Cause, Incident, IncidentState};

@@ -32,12 +32,12 @@ pub struct Outcome {
 }
 
 impl Checked for Outcome {
-    fn check(self) -> Result<Self, Refusal> {
+    fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us)?;
-        check_names(&[("command_id", &self.command_id), ("service", &self.service), ("detail", &self.detail)])?;
+        check_names([("command_id", &self.command_id), ("service", &self.service), ("detail", &self.detail)])?;
         if self.service.is_empty() || self.command_id.is_empty() {
             return Err(Refusal::out_of_range("service or command_id is empty"));
         }
-        Ok(self)
+        Ok(())
     }
 }

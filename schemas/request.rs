@@ -53,16 +53,34 @@ impl Request<'_> {
 }
 
 impl Checked for Request<'_> {
-    fn check(self) -> Result<Self, Refusal> {
+    fn check(&self) -> Result<(), Refusal> {
+        let Self { event_time_us, status, latency_us, .. } = *self;
+        let names = [&self.service, &self.route, &self.node, &self.region, &self.version].map(|name| &**name);
+        Bounded { event_time_us, names, status, latency_us }.check()
+    }
+}
+
+/// What of a request has bounds; its names are service, route, node, region and version.
+pub(crate) struct Bounded<'a> {
+    pub event_time_us: i64,
+    pub names: [&'a str; 5],
+    pub status: u16,
+    pub latency_us: u32,
+}
+
+impl Checked for Bounded<'_> {
+    #[inline(always)]
+    fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us)?;
-        check_names(&[
-            ("service", &self.service),
-            ("route", &self.route),
-            ("node", &self.node),
-            ("region", &self.region),
-            ("version", &self.version),
+        let [service, route, node, region, version] = self.names;
+        check_names([
+            ("service", service),
+            ("route", route),
+            ("node", node),
+            ("region", region),
+            ("version", version),
         ])?;
-        if self.service.is_empty() {
+        if service.is_empty() {
             return Err(Refusal::out_of_range("service is empty"));
         }
         if !(100..1000).contains(&self.status) {
@@ -71,6 +89,6 @@ impl Checked for Request<'_> {
         if self.latency_us > MAX_LATENCY_US {
             return Err(Refusal::out_of_range("latency_us"));
         }
-        Ok(self)
+        Ok(())
     }
 }

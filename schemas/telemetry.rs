@@ -52,9 +52,9 @@ fn milli(value: f64) -> i64 {
 }
 
 impl Checked for Telemetry {
-    fn check(self) -> Result<Self, Refusal> {
+    fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us)?;
-        check_names(&[("node", &self.node), ("service", &self.service), ("name", &self.name)])?;
+        check_names([("node", &self.node), ("service", &self.service), ("name", &self.name)])?;
         let believable = |value: f64| value.is_finite() && value.abs() <= 1e15;
         if self.node.is_empty() || self.name.is_empty() {
             return Err(Refusal::out_of_range("node or name is empty"));
@@ -62,6 +62,6 @@ impl Checked for Telemetry {
         if !believable(self.value) || !self.limit.is_none_or(|limit| believable(limit) && limit > 0.0) {
             return Err(Refusal::out_of_range("value or limit"));
         }
-        Ok(self)
+        Ok(())
     }
 }

@@ -38,9 +38,12 @@ impl Batch {
         Self { partition, rows: Vec::new(), arena: Vec::new() }
     }
 
-    /// An empty batch with room for so many records and bytes.
-    pub fn with_capacity(partition: Partition, records: usize, bytes: usize) -> Self {
-        Self { partition, rows: Vec::with_capacity(records), arena: Vec::with_capacity(bytes) }
+    /// An empty batch in the memory of one that was read.
+    pub fn renewed(mut self, partition: Partition) -> Self {
+        self.partition = partition;
+        self.rows.clear();
+        self.arena.clear();
+        self
     }
 
     /// Appends a record; offsets must ascend.

@@ -26,6 +26,9 @@ use timely::worker::Worker;
 /// Most batches that wait on one worker; [`Engine::push`] blocks beyond it.
 const INBOX_BOUND: usize = 8;
 
+/// Most batches that were read and wait to be used again; more are dropped.
+const SPENT_BOUND: usize = 64;
+
 /// How long to wait before a full inbox is tried again.
 const FULL_PAUSE: Duration = Duration::from_micros(50);
 
@@ -49,6 +52,7 @@ pub struct Engine {
     feeds: Vec<SyncSender<Feed>>,
     threads: Vec<Thread>,
     parts: Receiver<Part>,
+    spent: Receiver<Batch>,
     gathered: BTreeMap<u64, Vec<Vec<Output>>>,
     in_flight: VecDeque<(Binding, u64)>,
     records: u64,
@@ -80,22 +84,23 @@ impl Engine {
     /// If threads cannot be started.
     pub fn new(tuning: &Tuning, workers: usize, resume: Resume) -> Self {
         let (part_sender, parts) = channel();
+        let (spent_sender, spent) = sync_channel(SPENT_BOUND);
         let (feeds, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| sync_channel(INBOX_BOUND)).unzip();
         let (thread_sender, threads) = channel();
         let inboxes = Mutex::new(inboxes.into_iter().map(Some).collect::<Vec<_>>());
         let warm_until = resume.bindings.last().map(|binding| binding.epoch);
         let start = Arc::new(Start::new(tuning.clone(), resume));
-        let senders = Mutex::new((part_sender, thread_sender));
+        let senders = Mutex::new((part_sender, spent_sender, thread_sender));
         let (builders, others) = timely::CommunicationConfig::Process(workers).try_build().expect("threads start");
         let stopped = Arc::new(AtomicBool::new(false));
         let alarm = Alarm(Arc::clone(&stopped));
         let run = move |worker: &mut Worker| {
             let _alarm = alarm.clone();
             let feed = inboxes.lock().expect("no worker panicked yet")[worker.index()].take().expect("one inbox each");
-            let (parts, threads) = senders.lock().expect("no worker panicked yet").clone();
+            let (parts, spent, threads) = senders.lock().expect("no worker panicked yet").clone();
             threads.send((worker.index(), std::thread::current())).expect("the engine waits for its threads");
             drop(threads);
-            run_worker(worker, &feed, &parts, &start);
+            run_worker(worker, &feed, (&parts, spent), &start);
         };
         let guards = timely::execute::execute_from(builders, others, WorkerConfig::default(), run);
         let guards = guards.expect("threads start");
@@ -103,7 +108,18 @@ impl Engine {
         threads.sort_by_key(|(index, _)| *index);
         let threads = threads.into_iter().map(|(_, thread)| thread).collect();
         let (gathered, in_flight) = (BTreeMap::new(), VecDeque::new());
-        Self { feeds, threads, parts, gathered, in_flight, records: 0, warm_until, stopped, guards: Some(guards) }
+        Self {
+            feeds,
+            threads,
+            parts,
+            spent,
+            gathered,
+            in_flight,
+            records: 0,
+            warm_until,
+            stopped,
+            guards: Some(guards),
+        }
     }
 
     /// Adds records to the open epoch; blocks while their worker is `INBOX_BOUND` batches behind.
@@ -148,6 +164,11 @@ impl Engine {
     /// Whether every worker still works.
     fn check(&self) -> Result<(), Stopped> {
         if self.stopped.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// A batch that was read, for its memory.
+    pub fn spent(&mut self) -> Option<Batch> {
+        self.spent.try_recv().ok()
     }
 
     /// Number of closed epochs whose changes were not taken yet.
@@ -252,11 +273,16 @@ impl Start {
     }
 }
 
-fn run_worker(worker: &mut Worker, feed: &Receiver<Feed>, parts: &Sender<Part>, start: &Start) {
+fn run_worker(
+    worker: &mut Worker,
+    feed: &Receiver<Feed>,
+    (parts, spent): (&Sender<Part>, SyncSender<Batch>),
+    start: &Start,
+) {
     let (inbox, outbox, calendar) = (Inbox::default(), Outbox::default(), Calendar::default());
     let Start { tuning, recovered, opened } = start;
     let setting = Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, tuning, recovered, opened: *opened };
-    let (probe, activator) = worker.dataflow(|scope| build(scope, &setting));
+    let (probe, activator) = worker.dataflow(|scope| build(scope, &setting, spent));
     let mut closed = VecDeque::new();
     loop {
         let more = take(feed, &inbox, &mut closed);

@@ -14,11 +14,12 @@ use crate::policy::{KEY, Keeper, Policy};
 use crate::saturation::Saturation;
 use crate::silence::{Sign, Silence, node_key};
 use crate::state::{from_json, output};
-use crate::{Output, Tuning};
+use crate::{Batch, Output, Tuning};
 use evenkeel_schemas::{Control, Dataset, Dimension, Verdict};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::mpsc::SyncSender;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
@@ -40,13 +41,17 @@ pub(crate) struct Setting<'a> {
 }
 
 /// Builds the dataflow in `scope`; the probe tells which epochs are complete, the activator is pulled when the inbox
-/// was filled.
-pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandle<u64>, Activator) {
+/// was filled; batches that were read go to `spent`.
+pub(crate) fn build(
+    scope: Scope<'_, u64>,
+    setting: &Setting<'_>,
+    spent: SyncSender<Batch>,
+) -> (ProbeHandle<u64>, Activator) {
     let Setting { inbox, outbox, calendar, tuning, recovered, opened } = *setting;
     let state = &recovered.state;
     let none = || empty::<u64, Vec<()>>(scope);
 
-    let ingested = ingest(scope, inbox, tuning, calendar, opened);
+    let ingested = ingest(scope, (inbox, spent), tuning, calendar, opened);
     let facts = ingested.facts;
 
     // Requests to windows to verdicts.

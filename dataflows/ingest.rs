@@ -10,14 +10,15 @@ use crate::operators::window::{NAMED_EVERY_US, Name};
 use crate::sheaf::{Binder, Sheaf};
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{
-    Binding, Change, Control, Coordinates, Dimension, Event, Key, KeyId, Outcome, Probe, Reason, Rejection, Request,
-    Telemetry,
+    Binding, Change, Control, Coordinates, Dimension, Event, Key, Outcome, Probe, Reason, Rejection, Request,
+    Telemetry, Topic, decode_request,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
@@ -83,7 +84,7 @@ pub(crate) struct Ingested<'s> {
 /// Reads the inbox until it is dropped by everybody else.
 pub(crate) fn ingest<'s>(
     scope: Scope<'s, u64>,
-    inbox: &Inbox,
+    (inbox, spent): (&Inbox, SyncSender<Batch>),
     tuning: &Tuning,
     calendar: &Calendar,
     opened: Opened,
@@ -118,6 +119,8 @@ pub(crate) fn ingest<'s>(
                             Word::State(fact) => stated.give(fact),
                         };
                         batch.iter().for_each(|record| decoder.record(record, &mut sink));
+                        // If too many wait to be used again, this one is dropped.
+                        let _ = spent.try_send(batch);
                     }
                     Feed::Close { binding, warm } => {
                         calendar.enter(&binding, warm);
@@ -157,16 +160,10 @@ struct Decoder {
     horizon_tick: i64,
     /// The numbers of keys, by their key set and values.
     dictionary: Lookup<Box<[u8]>, u32>,
-    known: Vec<Known>,
+    /// The keys, by number.
+    keys: Vec<Arc<Key>>,
     binder: Binder,
     scratch: Vec<u8>,
-}
-
-struct Known {
-    id: KeyId,
-    key: Arc<Key>,
-    /// The present when it was last named, µs.
-    named_us: i64,
 }
 
 impl Decoder {
@@ -177,7 +174,7 @@ impl Decoder {
             opened,
             horizon_tick: 0,
             dictionary: Lookup::default(),
-            known: Vec::new(),
+            keys: Vec::new(),
             binder: Binder::default(),
             scratch: Vec::new(),
         };
@@ -189,7 +186,7 @@ impl Decoder {
         self.open(Opened { epoch: binding.epoch.0 + 1, now_us: binding.now_us });
         if self.dictionary.len() > DICTIONARY_BOUND {
             self.dictionary.clear();
-            self.known.clear();
+            self.keys.clear();
             self.binder.clear();
         }
     }
@@ -200,6 +197,12 @@ impl Decoder {
     }
 
     fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {
+        if record.at.topic == Topic::Requests
+            && let Some(request) = decode_request(record.payload)
+            && self.judge_time(request.event_time_us).is_none()
+        {
+            return self.count(&request, say);
+        }
         let fact = match Event::decode(record.at, record.payload) {
             Event::Request(request) => match self.judge_time(request.event_time_us) {
                 None => return self.count(&request, say),
@@ -254,20 +257,20 @@ impl Decoder {
         }
         let now_us = self.opened.now_us;
         if let Some(number) = self.dictionary.get(self.scratch.as_slice()).copied() {
-            let known = &mut self.known[number as usize];
-            if now_us.saturating_sub(known.named_us) >= NAMED_EVERY_US {
-                known.named_us = now_us;
-                say(Word::Name(Name { id: known.id, key: Arc::clone(&known.key) }));
+            let pile = self.binder.pile(number);
+            if now_us.saturating_sub(pile.named_us) >= NAMED_EVERY_US {
+                pile.named_us = now_us;
+                say(Word::Name(Name { id: pile.id, key: Arc::clone(&self.keys[number as usize]) }));
             }
             return number;
         }
         let values = self.key_sets[set].iter().map(|dimension| (*dimension, value_of(request, *dimension)));
         let key = Arc::new(Key::new(values));
-        let (id, number) = (key.id(), self.known.len() as u32);
+        let (id, number) = (key.id(), self.keys.len() as u32);
         say(Word::Name(Name { id, key: Arc::clone(&key) }));
         self.dictionary.insert(self.scratch.clone().into_boxed_slice(), number);
-        self.known.push(Known { id, key, named_us: now_us });
-        let same = self.binder.number(id);
+        self.keys.push(key);
+        let same = self.binder.number(id, now_us);
         debug_assert_eq!(number, same, "both count the keys of the dictionary");
         number
     }

@@ -60,8 +60,10 @@ struct Note {
 
 /// What an epoch noted under one key.
 #[derive(Clone, Copy)]
-struct Pile {
-    id: KeyId,
+pub(crate) struct Pile {
+    pub id: KeyId,
+    /// The present when the key was last named, µs.
+    pub named_us: i64,
     notes: u32,
 }
 
@@ -76,10 +78,16 @@ pub(crate) struct Binder {
 }
 
 impl Binder {
-    /// Numbers the next key.
-    pub fn number(&mut self, id: KeyId) -> u32 {
-        self.piles.push(Pile { id, notes: 0 });
+    /// Numbers the next key, which is named now.
+    pub fn number(&mut self, id: KeyId, named_us: i64) -> u32 {
+        self.piles.push(Pile { id, named_us, notes: 0 });
         (self.piles.len() - 1) as u32
+    }
+
+    /// The pile of a key.
+    #[inline]
+    pub fn pile(&mut self, key: u32) -> &mut Pile {
+        &mut self.piles[key as usize]
     }
 
     /// Notes a request; `tick` is counted from the epoch's horizon, and less than 65,536.
@@ -95,7 +103,11 @@ impl Binder {
 
     /// Binds what the epoch noted into one sheaf for each of `peers` workers that gets something.
     pub fn bind(&mut self, horizon_tick: i64, peers: u64) -> Vec<Sheaf> {
-        let mut sheaves = (0..peers).map(|to| Sheaf { to, ..Sheaf::default() }).collect::<Vec<_>>();
+        // Keys are spread evenly: a little more than a share each.
+        let share = |all: usize| all / peers as usize * 9 / 8 + 16;
+        let (groups, latencies) = (share(self.noted.len()), share(self.notes.len()));
+        let sheaf = |to| Sheaf { to, groups: Vec::with_capacity(groups), latencies_us: Vec::with_capacity(latencies) };
+        let mut sheaves = (0..peers).map(sheaf).collect::<Vec<_>>();
         self.sort();
         let mut from = 0;
         for key in self.noted.drain(..) {
@@ -150,7 +162,7 @@ mod tests {
     fn a_sheaf_holds_each_key_once_a_tick() {
         let mut binder = Binder::default();
         let (a, b) = (KeyId(2, 7), KeyId(5, 1));
-        assert_eq!((binder.number(a), binder.number(b)), (0, 1));
+        assert_eq!((binder.number(a, 0), binder.number(b, 0)), (0, 1));
         for _ in 0..2 {
             [(1, 3, 40, true), (0, 2, 10, false), (0, 1, 20, true), (1, 3, 50, false), (0, 2, 30, true)]
                 .into_iter()

@@ -56,6 +56,9 @@ pub trait Source: Send {
     /// # Errors
     /// `Retry` if the log cannot be reached now.
     fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError>;
+
+    /// Takes a batch that was read, for its memory; at most as many as it gave out come back.
+    fn reuse(&mut self, _spent: Batch) {}
 }
 
 /// What a ledger holds when a process takes over.

@@ -134,9 +134,6 @@ pub struct Requests {
     payloads: Vec<Vec<u8>>,
 }
 
-/// No request is longer.
-const MOST_BYTES: usize = 256;
-
 /// Where the digits of `event_time_us` are.
 const TIME_AT: std::ops::Range<usize> = 17..33;
 
@@ -180,6 +177,7 @@ pub struct Generated {
     per_s: u64,
     next: Cut,
     clock: LogClock,
+    spent: Vec<Batch>,
 }
 
 /// A clock that shows how far a [`Generated`] log was read.
@@ -196,7 +194,7 @@ impl Generated {
     /// `total` requests over `keys`, `per_s` of them in each second of event time.
     pub fn new(keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
         let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
-        Self { requests: Requests::new(keys), partitions, total, per_s, next: Cut::default(), clock }
+        Self { requests: Requests::new(keys), partitions, total, per_s, next: Cut::default(), clock, spent: Vec::new() }
     }
 
     pub fn clock(&self) -> LogClock {
@@ -205,6 +203,10 @@ impl Generated {
 }
 
 impl Source for Generated {
+    fn reuse(&mut self, spent: Batch) {
+        self.spent.push(spent);
+    }
+
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
         self.next = from.clone();
         self.clock.0.store(START_US, Ordering::Relaxed);
@@ -217,8 +219,7 @@ impl Source for Generated {
         for partition in 0..self.partitions {
             let at = Partition { topic: Topic::Requests, partition };
             let (from, end) = (self.next.next_offset(at), self.total / u64::from(self.partitions));
-            let records = ((from + share).min(end) - from.min(end)) as usize;
-            let mut batch = Batch::with_capacity(at, records, records * MOST_BYTES);
+            let mut batch = self.spent.pop().map_or_else(|| Batch::new(at), |spent| spent.renewed(at));
             for offset in from..(from + share).min(end) {
                 let n = offset * u64::from(self.partitions) + u64::from(partition);
                 let time_us = START_US + (n * 1_000_000 / self.per_s) as i64;

@@ -31,6 +31,8 @@ pub struct KafkaSource {
     connection: Connection,
     topics: Vec<Topic>,
     open: Option<Open>,
+    /// Batches to be filled again.
+    spent: Vec<Batch>,
 }
 
 struct Open {
@@ -51,7 +53,7 @@ struct Position {
 impl KafkaSource {
     /// A source of all partitions of those `topics` that exist, and of those that come to be.
     pub fn new(connection: Connection, topics: &[Topic]) -> Self {
-        Self { connection, topics: topics.to_vec(), open: None }
+        Self { connection, topics: topics.to_vec(), open: None, spent: Vec::new() }
     }
 }
 
@@ -83,8 +85,12 @@ impl Source for KafkaSource {
         if open.refreshed.elapsed() >= REFRESH_EVERY {
             open.refresh(&self.connection, &self.topics);
         }
-        let (batches, drained) = open.take(&self.connection, limit, wait)?;
+        let (batches, drained) = open.take(&self.connection, &mut self.spent, limit, wait)?;
         Ok(Polled { batches, lagging: open.lagging(drained) })
+    }
+
+    fn reuse(&mut self, spent: Batch) {
+        self.spent.push(spent);
     }
 }
 
@@ -155,7 +161,13 @@ impl Open {
     }
 
     /// At most `limit` events, as one batch a partition, and whether none were left.
-    fn take(&mut self, connection: &Connection, limit: usize, wait: Duration) -> Result<(Vec<Batch>, bool), PortError> {
+    fn take(
+        &mut self,
+        connection: &Connection,
+        spent: &mut Vec<Batch>,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<(Vec<Batch>, bool), PortError> {
         let mut batches = BTreeMap::<usize, Batch>::new();
         let mut failed = None;
         let positions = &mut self.positions;
@@ -164,7 +176,11 @@ impl Open {
                 let position = &mut positions[number];
                 position.next = message.offset() + 1;
                 position.ended = false;
-                batches.entry(number).or_insert_with(|| Batch::new(position.partition)).push(
+                let mut empty = || match spent.pop() {
+                    Some(spent) => spent.renewed(position.partition),
+                    None => Batch::new(position.partition),
+                };
+                batches.entry(number).or_insert_with(&mut empty).push(
                     message.offset(),
                     message.timestamp_us(),
                     message.key(),

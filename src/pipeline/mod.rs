@@ -233,6 +233,9 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         if self.backlog.len() >= self.pace.epoch_records {
             return Ok(0);
         }
+        while let Some(spent) = self.engine.spent() {
+            self.source.reuse(spent);
+        }
         let polled = self.source.poll(self.pace.poll_records, self.patience())?;
         self.present.polled(&polled);
         let before = self.backlog.len();

@@ -4,6 +4,9 @@ use evenkeel_dataflows::Batch;
 use evenkeel_schemas::Partition;
 use std::collections::{BTreeMap, VecDeque};
 
+/// Most records that wait; then a partition that brings none is no longer waited for.
+const MOST_RECORDS: usize = 1_000_000;
+
 /// Polled records in order, by partition; of the first batch of each, so many records were taken.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -15,6 +18,11 @@ impl Backlog {
     /// How many records wait.
     pub fn len(&self) -> usize {
         self.records
+    }
+
+    /// Whether no more records may wait.
+    pub fn is_full(&self) -> bool {
+        self.records >= MOST_RECORDS
     }
 
     /// Whether no record waits.

@@ -186,7 +186,8 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         if self.is_due(turn.records) || (holds_back && !behind) {
             self.close(now_us)?;
         }
-        let patience = if full || (holds_back && behind) { Duration::from_millis(1) } else { Duration::ZERO };
+        let patience =
+            if full || (holds_back && behind) || self.has_enough() { Duration::from_millis(1) } else { Duration::ZERO };
         while let Some(changes) = self.engine.wait(patience)? {
             self.ready.push(changes);
         }
@@ -228,9 +229,14 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         (behind_us, all_read && behind_us < CAUGHT_UP_US)
     }
 
+    /// Whether so much waits that reading more would bring nothing on.
+    fn has_enough(&self) -> bool {
+        self.backlog.len() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
+    }
+
     /// Polls unless enough waits already; returns how many records came.
     fn poll(&mut self) -> Result<usize, PortError> {
-        if self.backlog.len() >= self.pace.epoch_records {
+        if self.has_enough() {
             return Ok(0);
         }
         while let Some(spent) = self.engine.spent() {

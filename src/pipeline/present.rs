@@ -12,7 +12,7 @@ use super::backlog::Backlog;
 use crate::ports::Polled;
 use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Epoch, Partition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a partition that has records and brings none is waited for.
@@ -62,10 +62,8 @@ impl Present {
     /// What the present would be if the open epoch closed now, given the wall clock and what waits.
     pub fn at_us(&self, wall_us: i64, backlog: &Backlog) -> i64 {
         let waiting = backlog.first_us().collect::<BTreeMap<_, _>>();
-        let waited_for =
-            |partition: &Partition, since: &Instant| !waiting.contains_key(partition) && since.elapsed() < PATIENCE;
-        let lagging = self.lagging.iter().filter(|(partition, since)| waited_for(partition, since));
-        let read_us = lagging.map(|(partition, _)| self.read_us.get(partition).copied().unwrap_or(self.now_us));
+        let waited_for = self.waited_for(backlog);
+        let read_us = waited_for.map(|partition| self.read_us.get(partition).copied().unwrap_or(self.now_us));
         let newest_us = || self.read_us.values().copied().max().unwrap_or(self.now_us);
         let settled = self.away.is_none_or(|away| away.elapsed() > SETTLES_WITHIN);
         let all_read_us = match self.is_caught_up() {
@@ -73,8 +71,21 @@ impl Present {
             true => newest_us(),
             false => self.now_us,
         };
-        let log_us = read_us.chain(waiting.values().copied()).min().unwrap_or(all_read_us);
+        let log_us = read_us.chain(waiting.into_values()).min().unwrap_or(all_read_us);
         self.now_us.max(log_us.min(wall_us))
+    }
+
+    /// Partitions whose next records the present must not pass; none of theirs wait.
+    fn waited_for(&self, backlog: &Backlog) -> impl Iterator<Item = &Partition> {
+        let (waiting, full) =
+            (backlog.first_us().map(|(partition, _)| partition).collect::<BTreeSet<_>>(), backlog.is_full());
+        let lagging = self.lagging.iter().filter(move |(_, since)| !full && since.elapsed() < PATIENCE);
+        lagging.map(|(partition, _)| partition).filter(move |partition| !waiting.contains(partition))
+    }
+
+    /// Whether the present waits for records that were not polled yet.
+    pub fn waits(&self, backlog: &Backlog) -> bool {
+        self.waited_for(backlog).next().is_some()
     }
 
     /// Brokers are away: for a while the newest record that was read tells the time.
@@ -132,5 +143,22 @@ mod tests {
         assert_eq!(present.at_us(700, &Backlog::default()), 300);
         present.away = present.away.and_then(|away| away.checked_sub(SETTLES_WITHIN + Duration::from_millis(1)));
         assert_eq!(present.at_us(800, &Backlog::default()), 800, "they are long back");
+    }
+
+    #[test]
+    fn the_present_waits_for_a_partition_whose_records_were_not_polled() {
+        let partition = |partition| Partition { topic: Topic::Requests, partition };
+        let mut one = Batch::new(partition(0));
+        one.push(0, 100, &[], &[]);
+        let (mut present, mut backlog) = (Present::new(10), Backlog::default());
+        backlog.add(one.clone());
+        present.polled(&Polled { batches: vec![one], lagging: vec![partition(0), partition(1)] });
+        assert!(present.waits(&backlog), "partition 1 has records, and none of them are here");
+        assert_eq!(present.at_us(500, &backlog), 10);
+        let mut other = Batch::new(partition(1));
+        other.push(0, 70, &[], &[]);
+        backlog.add(other);
+        assert!(!present.waits(&backlog));
+        assert_eq!(present.at_us(500, &backlog), 70);
     }
 }

@@ -3,7 +3,7 @@
 //! `ls` is the list of dataflows; [`graph`](self) hangs them together:
 //!
 //! ```text
-//! records ─ingest─► contributions ─window─► observations ─detect─► verdicts ─active─► situations ─incidents─► incidents
+//! records ─ingest─► sheaves ─window─► observations       ─detect─► verdicts ─active─► situations ─incidents─► incidents
 //!              └──► samples ─saturation─►        "                      │                                      │
 //!              └──► heartbeats ─silence─►        "                      │                        commands ◄────┘
 //!              └──► changes, orders, outcomes ──────────── chain ◄──────┴───────────── "

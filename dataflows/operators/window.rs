@@ -1,7 +1,8 @@
 //! `window`: sheaves in; closed ticks, slots, rollups and baselines out.
 //!
 //! Each worker owns the shards with `shard mod workers = worker`. Within an epoch keys are admitted in the order of
-//! their identities and ticks close shard by shard, each shard a little later than the one before, so nothing depends on arrival order or on the number of workers.
+//! their identities and ticks close shard by shard, each shard a little later than the one before, so nothing depends on
+//! arrival order or on the number of workers.
 //!
 //! # Decision
 //! Rings of integer slots in one operator, not a differential collection per key and bucket: measured ten times less

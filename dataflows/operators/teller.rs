@@ -1,6 +1,6 @@
 //! What is said when a tick closed: slots, rollups, baselines, observations; idle keys are let go.
 
-use super::shard::{Closed, KeyState, Shard};
+use super::shard::{Closed, Shard};
 use super::window::{Observation, Observed, key_record};
 use crate::Output;
 use crate::detectors::is_quiet;
@@ -19,8 +19,8 @@ pub(crate) struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// Says what a close brought; `gone` gets the keys that were let go.
-    pub fn tell(&mut self, shard: &mut Shard, tick: i64, closed: &Closed, gone: &mut Vec<KeyState>) {
+    /// Says what a close brought, and lets idle keys go.
+    pub fn tell(&mut self, shard: &mut Shard, tick: i64, closed: &Closed) {
         for (width, number) in &closed.slots {
             self.put.push(shard.ring(*width).record(shard.number, *number));
             if SLOT_WIDTHS_S[*width] == 60 {
@@ -36,8 +36,7 @@ impl Teller<'_> {
         for index in &closed.idle {
             let state = shard.evict(*index);
             self.put.push(record(key_record(state.id), None));
-            self.said.push((state.id, (Observation::Evicted, Arc::clone(&state.key))));
-            gone.push(state);
+            self.said.push((state.id, (Observation::Evicted, state.key)));
         }
     }
 

@@ -10,7 +10,7 @@
 //! recomputation from scratch, to the last integer.
 
 use super::epochwise::{Said, epochwise};
-use super::shard::{KeyState, Shard};
+use super::shard::Shard;
 use super::slot::{Slot, parse_record};
 use super::teller::Teller;
 use crate::Output;
@@ -113,7 +113,8 @@ struct Windows {
     peers: u64,
     /// The present when the epoch began, µs.
     opened_us: i64,
-    /// Keys that are not held and were named, or held, in the last [`NAMED_EVERY_US`] and in those before.
+    /// Keys that were not held when they were named, in the last [`NAMED_EVERY_US`] and in those before. A key that was
+    /// held then still is: what counts at all is in the longest window for a minute at least.
     names: [Lookup<KeyId, Arc<Key>>; 2],
     named_since_us: i64,
     with_errors: Vec<(KeyId, u32)>,
@@ -238,9 +239,7 @@ impl Windows {
             if shard.open_tick() == i64::MIN {
                 *shard = Shard::new(shard.number, until, now.epoch.0);
             }
-            let mut gone = Vec::new();
-            shard.close(until, |shard, tick, closed| teller.tell(shard, tick, &closed, &mut gone));
-            gone.into_iter().for_each(|state: KeyState| drop(self.names[0].insert(state.id, state.key)));
+            shard.close(until, |shard, tick, closed| teller.tell(shard, tick, &closed));
         }
     }
 }

@@ -199,15 +199,11 @@ impl Decoder {
     fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {
         if record.at.topic == Topic::Requests
             && let Some(request) = decode_request(record.payload)
-            && self.judge_time(request.event_time_us).is_none()
         {
-            return self.count(&request, say);
+            return self.request(&request, record, say);
         }
         let fact = match Event::decode(record.at, record.payload) {
-            Event::Request(request) => match self.judge_time(request.event_time_us) {
-                None => return self.count(&request, say),
-                Some(reason) => reject(reason, request.event_time_us, record),
-            },
+            Event::Request(request) => return self.request(&request, record, say),
             Event::Telemetry(telemetry) => match self.judge_time(telemetry.event_time_us) {
                 None => Fact::Metric(sample(telemetry, record.at)),
                 Some(reason) => reject(reason, telemetry.event_time_us, record),
@@ -233,6 +229,14 @@ impl Decoder {
             Some(Reason::BeyondHorizon)
         } else {
             None
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, request: &Request<'_>, record: Record<'_>, say: &mut impl FnMut(Word)) {
+        match self.judge_time(request.event_time_us) {
+            None => self.count(request, say),
+            Some(reason) => say(Word::State(reject(reason, request.event_time_us, record))),
         }
     }
 

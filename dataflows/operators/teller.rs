@@ -1,6 +1,7 @@
 //! What is said when a tick closed: slots, rollups, baselines, observations; idle keys are let go.
 
 use super::shard::{Closed, Shard};
+use super::slot::add;
 use super::window::{Observation, Observed, key_record};
 use crate::Output;
 use crate::detectors::is_quiet;
@@ -42,9 +43,9 @@ impl Teller<'_> {
 
     fn rollups(&mut self, shard: &Shard, width: usize, number: i64) {
         let Some(slot) = shard.ring(width).get(number) else { return };
-        for (_, index, mut bytes) in slot.iter() {
+        for (_, index, bytes) in slot.iter() {
             self.scratch.clear();
-            self.scratch.add_encoded(&mut bytes, 1).expect("slots hold what Tally::encode wrote");
+            add(&mut self.scratch, bytes, 1);
             let key = &shard.key(index).key;
             let rollup = Rollup::new((**key).clone(), number * SLOT_WIDTHS_S[width] * TICK_US, &self.scratch);
             self.put.push(output(Dataset::Rollups, key.to_json(), &rollup));

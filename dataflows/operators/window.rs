@@ -11,7 +11,7 @@
 
 use super::epochwise::{Said, epochwise};
 use super::shard::Shard;
-use super::slot::{Slot, parse_record};
+use super::slot::{Slot, add, parse_record};
 use super::teller::Teller;
 use crate::Output;
 use crate::calendar::{Calendar, Moment};
@@ -261,9 +261,9 @@ fn restore(shard: &mut Shard, state: &State) {
         for (_, value) in state.under(&format!("slot/{width_s}/{}/", shard.number)) {
             let (number, tallies) = parse_record(value).expect("slots were committed whole");
             let mut slot = Slot::default();
-            for (id, mut bytes) in tallies {
+            for (id, bytes) in tallies {
                 let mut tally = Tally::default();
-                tally.add_encoded(&mut bytes, 1).expect("slots hold what Tally::encode wrote");
+                add(&mut tally, bytes, 1);
                 // A key that is gone holds nothing in any window.
                 if let Some(index) = shard.index_of(id) {
                     slot.push(id, index, &tally);

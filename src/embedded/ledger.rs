@@ -63,10 +63,9 @@ impl EmbeddedLedger {
 impl Ledger for EmbeddedLedger {
     fn recover(&mut self) -> Result<Committed, PortError> {
         self.writer = None;
-        let (writer, bindings) = Writer::open(&self.directory, &self.limits)?;
-        let state = writer.state.values()?.into_iter().collect();
+        let (writer, committed) = Writer::open(&self.directory, &self.limits)?;
         self.writer = Some(writer);
-        Ok(Committed { bindings, state })
+        Ok(committed)
     }
 
     fn commit(&mut self, epochs: &[Changes]) -> Result<(), PortError> {
@@ -107,18 +106,21 @@ impl Writer {
     /// Cuts every stream to what is committed, and reads the bindings from the last resume epoch on.
     ///
     /// A crash anywhere in here leaves streams that are cut, or not yet; the manifest says the same before and after.
-    fn open(directory: &Path, limits: &Limits) -> Result<(Self, Vec<Binding>), PortError> {
+    fn open(directory: &Path, limits: &Limits) -> Result<(Self, Committed), PortError> {
         let committed = committed_ends(directory)?;
         let outputs = Stream::open(&outputs_directory(directory), committed.outputs, limits.segment_bytes)?;
         let bindings = Stream::open(&bindings_directory(directory), committed.bindings, limits.segment_bytes)?;
-        let state = StateLog::open(directory, &committed, limits.segment_bytes, limits.state_bytes)?;
+        let (state, values) = StateLog::open(directory, &committed, limits.segment_bytes, limits.state_bytes)?;
         // Written anew although nothing changed: a line whose sync failed was read, yet may not be durable.
         let manifest = Manifest::create(directory, &committed, limits.manifest_bytes)?;
         let inputs = Inputs { directory: directory.to_owned(), synced: BTreeMap::new() };
         let read = resumable_bindings(directory, &committed)?;
         let resumable = read.iter().map(|(binding, position)| (binding.epoch, *position)).collect();
-        let read = read.into_iter().map(|(binding, _)| binding).collect();
-        Ok((Self { manifest, committed, outputs, bindings, state, inputs, resumable }, read))
+        let found = Committed {
+            bindings: read.into_iter().map(|(binding, _)| binding).collect(),
+            state: values.into_iter().collect(),
+        };
+        Ok((Self { manifest, committed, outputs, bindings, state, inputs, resumable }, found))
     }
 
     fn commit(&mut self, epochs: &[Changes]) -> Result<(), PortError> {

@@ -23,6 +23,9 @@ pub struct StateLog {
     live_bytes: u64,
 }
 
+/// The newest value per key.
+pub type Values = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Where a frame ends, and how long it is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -36,31 +39,32 @@ pub fn state_directory(directory: &Path) -> PathBuf {
 }
 
 impl StateLog {
-    /// Opens the stream at its committed end and finds the live values; it is not written anew below `min_bytes`.
-    pub fn open(directory: &Path, ends: &Ends, segment_bytes: u64, min_bytes: u64) -> Result<Self, PortError> {
+    /// Opens the stream at its committed end, and reads the newest value per key; it is not written anew below
+    /// `min_bytes`.
+    pub fn open(
+        directory: &Path,
+        ends: &Ends,
+        segment_bytes: u64,
+        min_bytes: u64,
+    ) -> Result<(Self, Values), PortError> {
         let directory = state_directory(directory);
         let mut stream = Stream::open(&directory, ends.state, segment_bytes)?;
         // What a crash left behind after the switch to a new start.
         stream.drop_before(ends.state_start)?;
         let (live, live_bytes, start) = (BTreeMap::new(), 0, ends.state_start);
         let mut log = Self { directory, stream, start, min_bytes, live, live_bytes };
+        let mut values = Values::new();
         scan(&log.directory.clone(), start, ends.state, |output, place| {
-            log.remember(output.key, (!output.value.is_empty()).then_some(place));
-            Ok(())
-        })?;
-        Ok(log)
-    }
-
-    /// The newest value per key, by key; everything must have been written.
-    pub fn values(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, PortError> {
-        let mut values = BTreeMap::new();
-        scan(&self.directory, self.start, self.stream.end(), |output, place| {
-            if self.is_live(output.key, place) {
+            if output.value.is_empty() {
+                log.remember(output.key, None);
+                values.remove(output.key);
+            } else {
+                log.remember(output.key, Some(place));
                 values.insert(output.key.to_vec(), output.value.to_vec());
             }
             Ok(())
         })?;
-        Ok(values)
+        Ok((log, values))
     }
 
     /// Takes in the values of a commit, in order; empty ones end their key.
@@ -92,7 +96,7 @@ impl StateLog {
         let (directory, old, new) = (self.directory.clone(), self.start, self.stream.end());
         self.start = new;
         scan(&directory, old, new, |output, place| {
-            if self.is_live(output.key, place) {
+            if self.live.get(output.key).is_some_and(|live| live.end == place.end) {
                 let moved = self.write(&[&output.header(), output.key, output.value])?;
                 self.remember(output.key, Some(moved));
             }
@@ -104,10 +108,6 @@ impl StateLog {
         self.stream.append(body)?;
         let bytes = frames::HEADER_BYTES + body.iter().map(|part| part.len()).sum::<usize>();
         Ok(Place { end: self.stream.end(), bytes: bytes as u64 })
-    }
-
-    fn is_live(&self, key: &[u8], place: Place) -> bool {
-        self.live.get(key).is_some_and(|live| live.end == place.end)
     }
 
     /// Takes in where the newest value of a key lies; nowhere if the key ended.

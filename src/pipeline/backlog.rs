@@ -25,6 +25,11 @@ impl Backlog {
         self.records >= MOST_RECORDS
     }
 
+    /// Whether records of a partition wait.
+    pub fn holds(&self, partition: Partition) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
     /// Whether no record waits.
     pub fn is_empty(&self) -> bool {
         self.records == 0

@@ -12,7 +12,7 @@ use super::backlog::Backlog;
 use crate::ports::Polled;
 use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Epoch, Partition};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a partition that has records and brings none is waited for.
@@ -61,9 +61,9 @@ impl Present {
 
     /// What the present would be if the open epoch closed now, given the wall clock and what waits.
     pub fn at_us(&self, wall_us: i64, backlog: &Backlog) -> i64 {
-        let waiting = backlog.first_us().collect::<BTreeMap<_, _>>();
-        let waited_for = self.waited_for(backlog);
-        let read_us = waited_for.map(|partition| self.read_us.get(partition).copied().unwrap_or(self.now_us));
+        let waiting_us = backlog.first_us().map(|(_, first_us)| first_us);
+        let read_us =
+            self.waited_for(backlog).map(|partition| self.read_us.get(partition).copied().unwrap_or(self.now_us));
         let newest_us = || self.read_us.values().copied().max().unwrap_or(self.now_us);
         let settled = self.away.is_none_or(|away| away.elapsed() > SETTLES_WITHIN);
         let all_read_us = match self.is_caught_up() {
@@ -71,16 +71,14 @@ impl Present {
             true => newest_us(),
             false => self.now_us,
         };
-        let log_us = read_us.chain(waiting.into_values()).min().unwrap_or(all_read_us);
+        let log_us = read_us.chain(waiting_us).min().unwrap_or(all_read_us);
         self.now_us.max(log_us.min(wall_us))
     }
 
     /// Partitions whose next records the present must not pass; none of theirs wait.
-    fn waited_for(&self, backlog: &Backlog) -> impl Iterator<Item = &Partition> {
-        let (waiting, full) =
-            (backlog.first_us().map(|(partition, _)| partition).collect::<BTreeSet<_>>(), backlog.is_full());
-        let lagging = self.lagging.iter().filter(move |(_, since)| !full && since.elapsed() < PATIENCE);
-        lagging.map(|(partition, _)| partition).filter(move |partition| !waiting.contains(partition))
+    fn waited_for<'a>(&'a self, backlog: &'a Backlog) -> impl Iterator<Item = &'a Partition> {
+        let lagging = self.lagging.iter().filter(|(_, since)| !backlog.is_full() && since.elapsed() < PATIENCE);
+        lagging.map(|(partition, _)| partition).filter(|partition| !backlog.holds(**partition))
     }
 
     /// Whether the present waits for records that were not polled yet.

@@ -105,7 +105,13 @@ fn tripped(committed: &[Changes]) -> impl Iterator<Item = i64> + '_ {
 
 fn main() {
     let options = Options::from_args();
-    let (workers, warm_up_us) = (2, 1_000_000);
+    for workers in [1, 2] {
+        run(options, workers);
+    }
+}
+
+fn run(options: Options, workers: usize) {
+    let warm_up_us = 1_000_000;
     let (wire, tuning, mut ledger) = (Wire::new(), Tuning::default(), MemoryLedger::default());
     let committed = ledger.recover().expect("memory answers");
     let settings = (&tuning, workers, Pace::default());

@@ -1,30 +1,31 @@
 //! [`Engine`]: the workers of the dataflow behind one handle. Batches and bindings in, changes out.
 //!
 //! Protocol: [`Engine::push`] what the open epoch holds, [`Engine::close`] it with its binding, take its changes with
-//! [`Engine::poll`] or [`Engine::wait`], in epoch order. Several epochs may be in flight. Epoch 0 holds no records: it
+//! [`Engine::wait`], in epoch order. Several epochs may be in flight. Epoch 0 holds no records: it
 //! gives the core its first present.
 
 use crate::batch::{Batch, Changes, Output};
-use crate::calendar::Calendar;
-use crate::graph::{Outbox, Setting, build};
-use crate::ingest::{Feed, Inbox, Opened};
+use crate::ingest::{Feed, Opened};
 use crate::operators::window::Recovered;
 use crate::state::State;
 use crate::tuning::Tuning;
+use crate::worker::{Part, Seat, Start, serve};
 use evenkeel_schemas::{Binding, Dataset, Epoch};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError};
-use std::sync::mpsc::{channel, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::Thread;
-use std::time::Duration;
-use timely::WorkerConfig;
-use timely::communication::WorkerGuards;
-use timely::worker::Worker;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use timely::CommunicationConfig;
+use timely::communication::allocator::AllocatorBuilder;
 
-/// Most batches that wait on one worker; [`Engine::push`] blocks beyond it.
-const INBOX_BOUND: usize = 8;
+/// Most batches that wait on one worker; beyond it [`Engine::push`] has the caller's read them.
+const INBOX_BOUND: usize = 4;
+
+/// The first records of an epoch are read by the caller's worker: waking another takes longer.
+const FEW_RECORDS: u64 = 256;
 
 /// Most batches that were read and wait to be used again; more are dropped.
 const SPENT_BOUND: usize = 64;
@@ -32,11 +33,8 @@ const SPENT_BOUND: usize = 64;
 /// How long to wait before a full inbox is tried again.
 const FULL_PAUSE: Duration = Duration::from_micros(50);
 
-/// How long an idle worker sleeps unless it is woken.
-const PARK: Duration = Duration::from_millis(5);
-
-/// Outputs of one complete epoch from one worker, sorted.
-type Part = (u64, Vec<Output>);
+/// So many steps are made before a wait without patience ends: more than an epoch needs of one worker.
+const STEPS: usize = 32;
 
 /// What a committed run left: where to go on.
 #[derive(Clone, Debug, Default)]
@@ -47,19 +45,28 @@ pub struct Resume {
     pub bindings: Vec<Binding>,
 }
 
-/// The dataflow, running.
+/// The dataflow, running. Its first worker runs on the caller's thread, whenever a method is called.
 pub struct Engine {
-    feeds: Vec<SyncSender<Feed>>,
-    threads: Vec<Thread>,
+    /// The caller's worker, while there is one.
+    seat: Option<Seat>,
+    others: Vec<Other>,
     parts: Receiver<Part>,
     spent: Receiver<Batch>,
     gathered: BTreeMap<u64, Vec<Vec<Output>>>,
     in_flight: VecDeque<(Binding, u64)>,
     records: u64,
+    urgent: Arc<AtomicBool>,
     warm_until: Option<Epoch>,
     /// Set when a worker panicked.
     stopped: Arc<AtomicBool>,
-    guards: Option<WorkerGuards<()>>,
+    /// What connects the workers; to be dropped after them.
+    _connections: Box<dyn std::any::Any + Send>,
+}
+
+/// A worker on a thread of its own.
+struct Other {
+    feed: SyncSender<Feed>,
+    thread: JoinHandle<()>,
 }
 
 /// The engine's workers are gone; one of them panicked, and said why on standard error.
@@ -83,54 +90,75 @@ impl Engine {
     /// # Panics
     /// If threads cannot be started.
     pub fn new(tuning: &Tuning, workers: usize, resume: Resume) -> Self {
+        let config = match workers {
+            1 => CommunicationConfig::Thread,
+            workers => CommunicationConfig::Process(workers),
+        };
+        let (builders, connections) = config.try_build().expect("within a process nothing can fail");
+        Self::connected(builders, connections, tuning, resume)
+    }
+
+    fn connected(
+        builders: Vec<AllocatorBuilder>,
+        connections: Box<dyn std::any::Any + Send>,
+        tuning: &Tuning,
+        resume: Resume,
+    ) -> Self {
         let (part_sender, parts) = channel();
         let (spent_sender, spent) = sync_channel(SPENT_BOUND);
-        let (feeds, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| sync_channel(INBOX_BOUND)).unzip();
-        let (thread_sender, threads) = channel();
-        let inboxes = Mutex::new(inboxes.into_iter().map(Some).collect::<Vec<_>>());
         let warm_until = resume.bindings.last().map(|binding| binding.epoch);
-        let start = Arc::new(Start::new(tuning.clone(), resume));
-        let senders = Mutex::new((part_sender, spent_sender, thread_sender));
-        let (builders, others) = timely::CommunicationConfig::Process(workers).try_build().expect("threads start");
-        let stopped = Arc::new(AtomicBool::new(false));
-        let alarm = Alarm(Arc::clone(&stopped));
-        let run = move |worker: &mut Worker| {
-            let _alarm = alarm.clone();
-            let feed = inboxes.lock().expect("no worker panicked yet")[worker.index()].take().expect("one inbox each");
-            let (parts, spent, threads) = senders.lock().expect("no worker panicked yet").clone();
-            threads.send((worker.index(), std::thread::current())).expect("the engine waits for its threads");
-            drop(threads);
-            run_worker(worker, &feed, (&parts, spent), &start);
-        };
-        let guards = timely::execute::execute_from(builders, others, WorkerConfig::default(), run);
-        let guards = guards.expect("threads start");
-        let mut threads = threads.iter().take(workers).collect::<Vec<_>>();
-        threads.sort_by_key(|(index, _)| *index);
-        let threads = threads.into_iter().map(|(_, thread)| thread).collect();
+        let (stopped, urgent) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let start = Arc::new(Start::new(tuning.clone(), resume, &urgent, spent_sender));
+        let mut builders = builders.into_iter();
+        let mine = builders.next().expect("an engine has a worker");
+        let caller = std::thread::current();
+        let others = builders.map(|builder| {
+            let (feed, feeds) = sync_channel(INBOX_BOUND);
+            let (parts, start, caller) = (part_sender.clone(), Arc::clone(&start), caller.clone());
+            let alarm = Alarm(Arc::clone(&stopped));
+            let work = move || {
+                let _alarm = alarm;
+                serve(Seat::new(builder, &start), &feeds, &parts, &caller);
+            };
+            let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(work).expect("threads start");
+            Other { feed, thread }
+        });
+        let others = others.collect();
+        let seat = guarded(&stopped, || Seat::new(mine, &start)).ok();
         let (gathered, in_flight) = (BTreeMap::new(), VecDeque::new());
         Self {
-            feeds,
-            threads,
+            seat,
+            others,
             parts,
             spent,
             gathered,
             in_flight,
             records: 0,
+            urgent,
             warm_until,
             stopped,
-            guards: Some(guards),
+            _connections: connections,
         }
     }
 
-    /// Adds records to the open epoch; blocks while their worker is `INBOX_BOUND` batches behind.
+    /// Adds records to the open epoch. Whichever worker is free reads them: no output depends on it.
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.
     pub fn push(&mut self, batch: Batch) -> Result<(), Stopped> {
+        let many = self.records >= FEW_RECORDS || batch.len() as u64 >= FEW_RECORDS;
         self.records += batch.len() as u64;
-        let spread = u64::from(batch.partition.partition) + batch.partition.topic as u64;
-        let worker = (spread % self.feeds.len() as u64) as usize;
-        self.send(worker, Feed::Batch(batch))
+        let mut feed = Feed::Batch(batch);
+        for other in self.others.iter().filter(|_| many) {
+            match other.offer(feed)? {
+                None => return Ok(()),
+                Some(back) => feed = back,
+            }
+        }
+        self.step(|seat| {
+            seat.feed(feed);
+            seat.step(Duration::ZERO);
+        })
     }
 
     /// Closes the open epoch.
@@ -139,31 +167,31 @@ impl Engine {
     /// [`Stopped`] if a worker is gone.
     pub fn close(&mut self, binding: Binding) -> Result<(), Stopped> {
         let warm = self.warm_until.is_some_and(|last| binding.epoch <= last);
-        for worker in 0..self.feeds.len() {
-            self.send(worker, Feed::Close { binding: binding.clone(), warm })?;
+        self.urgent.store(false, Ordering::Relaxed);
+        for other in 0..self.others.len() {
+            let mut feed = Feed::Close { binding: binding.clone(), warm };
+            while let Some(back) = self.others[other].offer(feed)? {
+                feed = back;
+                self.step(|seat| seat.step(FULL_PAUSE))?;
+            }
         }
         let records = std::mem::take(&mut self.records);
         if !warm {
-            self.in_flight.push_back((binding, records));
+            self.in_flight.push_back((binding.clone(), records));
         }
-        Ok(())
+        self.step(|seat| seat.feed(Feed::Close { binding, warm }))
     }
 
-    fn send(&mut self, worker: usize, feed: Feed) -> Result<(), Stopped> {
-        let mut feed = feed;
-        while let Err(back) = self.feeds[worker].try_send(feed) {
-            let TrySendError::Full(again) = back else { return Err(Stopped) };
-            self.check()?;
-            feed = again;
-            std::thread::sleep(FULL_PAUSE);
-        }
-        self.threads[worker].unpark();
-        Ok(())
+    /// Whether the open epoch holds an error: closed now, it is heard now.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
     }
 
-    /// Whether every worker still works.
-    fn check(&self) -> Result<(), Stopped> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+    /// Lets the caller's worker do something, unless a worker is gone.
+    fn step<T>(&mut self, step: impl FnOnce(&mut Seat) -> T) -> Result<T, Stopped> {
+        let stopped = &self.stopped;
+        let seat = self.seat.as_mut().filter(|_| !stopped.load(Ordering::Relaxed)).ok_or(Stopped)?;
+        guarded(stopped, || step(seat))
     }
 
     /// A batch that was read, for its memory.
@@ -176,34 +204,30 @@ impl Engine {
         self.in_flight.len()
     }
 
-    /// The changes of the next epoch, if it is complete.
-    ///
-    /// # Errors
-    /// [`Stopped`] if a worker is gone.
-    pub fn poll(&mut self) -> Result<Option<Changes>, Stopped> {
-        loop {
-            match self.parts.try_recv() {
-                Ok(part) => self.gather(part),
-                Err(TryRecvError::Empty) => return self.check().map(|()| self.complete()),
-                Err(TryRecvError::Disconnected) => return self.complete().map(Some).ok_or(Stopped),
-            }
-        }
-    }
-
-    /// The changes of the next epoch, waiting at most `patience` for it.
+    /// The changes of the next epoch; if it is not complete, the caller's worker does its part of it, and then waits at
+    /// most `patience` for the others.
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.
     pub fn wait(&mut self, patience: Duration) -> Result<Option<Changes>, Stopped> {
+        let deadline = Instant::now() + patience;
+        let mut steps = 0;
         loop {
-            if let Some(changes) = self.poll()? {
+            while let Some(part) = self.step(Seat::complete)? {
+                self.gather(part);
+            }
+            while let Ok(part) = self.parts.try_recv() {
+                self.gather(part);
+            }
+            if let Some(changes) = self.complete() {
                 return Ok(Some(changes));
             }
-            match self.parts.recv_timeout(patience) {
-                Ok(part) => self.gather(part),
-                Err(RecvTimeoutError::Timeout) => return Ok(None),
-                Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() && (steps >= STEPS || self.in_flight.is_empty()) {
+                return Ok(None);
             }
+            steps += 1;
+            self.step(|seat| seat.step(left))?;
         }
     }
 
@@ -213,7 +237,7 @@ impl Engine {
 
     fn complete(&mut self) -> Option<Changes> {
         let epoch = self.in_flight.front()?.0.epoch.0;
-        if self.gathered.get(&epoch)?.len() < self.feeds.len() {
+        if self.gathered.get(&epoch)?.len() <= self.others.len() {
             return None;
         }
         let mut outputs = self.gathered.remove(&epoch)?.concat();
@@ -232,20 +256,33 @@ fn place(output: &Output) -> (Dataset, u32, Option<&[u8]>) {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.feeds.clear();
-        self.threads.iter().for_each(Thread::unpark);
-        let Some(guards) = self.guards.take() else { return };
-        if self.stopped.load(Ordering::Relaxed) {
-            // The others wait for the one that panicked, for ever: nobody can join them.
-            std::mem::forget(guards);
-        } else {
-            guards.join().into_iter().for_each(drop);
+        let (feeds, threads): (Vec<_>, Vec<_>) = self.others.drain(..).map(|Other { feed, thread }| (feed, thread)).unzip();
+        drop(feeds);
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        // If a worker panicked, the others wait for it for ever: nobody can join them.
+        let whole = !self.stopped.load(Ordering::Relaxed) && !std::thread::panicking();
+        if let Some(seat) = self.seat.take().filter(|_| whole)
+            && guarded(&self.stopped, || seat.end()).is_ok()
+        {
+            // A panic in there was said on standard error.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
         }
     }
 }
 
+impl Other {
+    /// Feeds the worker; gives back what finds no room.
+    fn offer(&self, feed: Feed) -> Result<Option<Feed>, Stopped> {
+        match self.feed.try_send(feed) {
+            Ok(()) => self.thread.thread().unpark(),
+            Err(TrySendError::Full(back)) => return Ok(Some(back)),
+            Err(TrySendError::Disconnected(_)) => return Err(Stopped),
+        }
+        Ok(None)
+    }
+}
+
 /// Tells the engine when its worker's thread panics.
-#[derive(Clone)]
 struct Alarm(Arc<AtomicBool>);
 
 impl Drop for Alarm {
@@ -256,78 +293,20 @@ impl Drop for Alarm {
     }
 }
 
-/// What every worker starts from.
-struct Start {
-    tuning: Tuning,
-    recovered: Recovered,
-    opened: Opened,
+/// Does something on the caller's thread as another worker would on its own: a panic stops the engine, not the caller.
+fn guarded<T>(stopped: &AtomicBool, work: impl FnOnce() -> T) -> Result<T, Stopped> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        stopped.store(true, Ordering::Relaxed);
+        Stopped
+    })
 }
 
 impl Start {
-    fn new(tuning: Tuning, resume: Resume) -> Self {
+    fn new(tuning: Tuning, resume: Resume, urgent: &Arc<AtomicBool>, spent: SyncSender<Batch>) -> Self {
         let first = resume.bindings.first();
         let opened = first.map_or(Opened::default(), |it| Opened { epoch: it.epoch.0 + 1, now_us: it.now_us });
         let presents = resume.bindings.iter().map(|binding| (binding.epoch.0, binding.now_us)).collect();
         let recovered = Recovered { state: State::new(resume.state), presents };
-        Self { tuning, recovered, opened }
-    }
-}
-
-fn run_worker(
-    worker: &mut Worker,
-    feed: &Receiver<Feed>,
-    (parts, spent): (&Sender<Part>, SyncSender<Batch>),
-    start: &Start,
-) {
-    let (inbox, outbox, calendar) = (Inbox::default(), Outbox::default(), Calendar::default());
-    let Start { tuning, recovered, opened } = start;
-    let setting = Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, tuning, recovered, opened: *opened };
-    let (probe, activator) = worker.dataflow(|scope| build(scope, &setting, spent));
-    let mut closed = VecDeque::new();
-    loop {
-        let more = take(feed, &inbox, &mut closed);
-        if more == More::Yes {
-            activator.activate();
-        }
-        worker.step_or_park(if more == More::Yes { Some(Duration::ZERO) } else { Some(PARK) });
-        while closed.front().is_some_and(|(epoch, _)| !probe.less_equal(epoch)) {
-            let (epoch, warm) = closed.pop_front().expect("just seen");
-            let outputs = outbox.borrow_mut().remove(&epoch).unwrap_or_default();
-            calendar.forget(epoch);
-            if !warm && parts.send((epoch, outputs)).is_err() {
-                break;
-            }
-        }
-        if more == More::Never {
-            break;
-        }
-    }
-    // The source notices that nobody feeds it any more, and lets go; then the dataflow ends by itself.
-    drop(inbox);
-    activator.activate();
-}
-
-#[derive(PartialEq)]
-enum More {
-    Yes,
-    No,
-    Never,
-}
-
-/// Moves what was fed into the inbox.
-fn take(feed: &Receiver<Feed>, inbox: &Inbox, closed: &mut VecDeque<(u64, bool)>) -> More {
-    let mut more = More::No;
-    loop {
-        match feed.try_recv() {
-            Ok(feed) => {
-                if let Feed::Close { binding, warm } = &feed {
-                    closed.push_back((binding.epoch.0, *warm));
-                }
-                inbox.borrow_mut().push_back(feed);
-                more = More::Yes;
-            }
-            Err(TryRecvError::Empty) => return more,
-            Err(TryRecvError::Disconnected) => return More::Never,
-        }
+        Self { tuning, recovered, opened, urgent: Arc::clone(urgent), spent }
     }
 }

@@ -6,7 +6,7 @@ use crate::chain::{Draft, chain};
 use crate::commands::{Commands, Word};
 use crate::detect::Detect;
 use crate::incidents::Incidents;
-use crate::ingest::{Fact, Inbox, Opened, ingest};
+use crate::ingest::{Fact, Inbox, ingest};
 use crate::operators::epochwise::{Said, epochwise};
 use crate::operators::fold::{fold, hash_of};
 use crate::operators::window::{Observation, Observed, Recovered, window};
@@ -14,12 +14,12 @@ use crate::policy::{KEY, Keeper, Policy};
 use crate::saturation::Saturation;
 use crate::silence::{Sign, Silence, node_key};
 use crate::state::{from_json, output};
-use crate::{Batch, Output, Tuning};
+use crate::worker::Start;
+use crate::Output;
 use evenkeel_schemas::{Control, Dataset, Dimension, Verdict};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::mpsc::SyncSender;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
@@ -30,28 +30,23 @@ use timely::scheduling::Activator;
 /// Outputs by epoch, as they are said.
 pub(crate) type Outbox = Rc<RefCell<BTreeMap<u64, Vec<Output>>>>;
 
-/// What a worker starts from.
+/// What a worker has of its own, and what all of them start from.
 pub(crate) struct Setting<'a> {
     pub inbox: &'a Inbox,
     pub outbox: &'a Outbox,
     pub calendar: &'a Calendar,
-    pub tuning: &'a Tuning,
-    pub recovered: &'a Recovered,
-    pub opened: Opened,
+    pub start: &'a Start,
 }
 
 /// Builds the dataflow in `scope`; the probe tells which epochs are complete, the activator is pulled when the inbox
-/// was filled; batches that were read go to `spent`.
-pub(crate) fn build(
-    scope: Scope<'_, u64>,
-    setting: &Setting<'_>,
-    spent: SyncSender<Batch>,
-) -> (ProbeHandle<u64>, Activator) {
-    let Setting { inbox, outbox, calendar, tuning, recovered, opened } = *setting;
+/// was filled.
+pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandle<u64>, Activator) {
+    let Setting { inbox, outbox, calendar, start } = *setting;
+    let Start { tuning, recovered, .. } = start;
     let state = &recovered.state;
     let none = || empty::<u64, Vec<()>>(scope);
 
-    let ingested = ingest(scope, (inbox, spent), tuning, calendar, opened);
+    let ingested = ingest(scope, inbox, calendar, start);
     let facts = ingested.facts;
 
     // Requests to windows to verdicts.

@@ -9,6 +9,7 @@ use crate::lookup::Lookup;
 use crate::operators::window::{NAMED_EVERY_US, Name};
 use crate::sheaf::{Binder, Sheaf};
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
+use crate::worker::Start;
 use evenkeel_schemas::{
     Binding, Change, Control, Coordinates, Dimension, Event, Key, Outcome, Probe, Reason, Rejection, Request,
     Telemetry, Topic, decode_request,
@@ -18,7 +19,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::{AtomicBool, Ordering};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
@@ -84,13 +85,12 @@ pub(crate) struct Ingested<'s> {
 /// Reads the inbox until it is dropped by everybody else.
 pub(crate) fn ingest<'s>(
     scope: Scope<'s, u64>,
-    (inbox, spent): (&Inbox, SyncSender<Batch>),
-    tuning: &Tuning,
+    inbox: &Inbox,
     calendar: &Calendar,
-    opened: Opened,
+    start: &Start,
 ) -> Ingested<'s> {
-    let (inbox, calendar) = (Rc::downgrade(inbox), calendar.clone());
-    let mut decoder = Decoder::new(tuning, opened);
+    let (inbox, calendar, opened, spent) = (Rc::downgrade(inbox), calendar.clone(), start.opened, start.spent.clone());
+    let mut decoder = Decoder::new(start);
     let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("ingest".to_owned(), scope);
     let (sheaves, sheaf_stream) = builder.new_output::<Vec<Sheaf>>();
@@ -157,6 +157,7 @@ struct Decoder {
     key_sets: Vec<Vec<Dimension>>,
     tuning: Tuning,
     opened: Opened,
+    urgent: Arc<AtomicBool>,
     horizon_tick: i64,
     /// The numbers of keys, by their key set and values.
     dictionary: Lookup<Box<[u8]>, u32>,
@@ -167,18 +168,19 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(tuning: &Tuning, opened: Opened) -> Self {
+    fn new(start: &Start) -> Self {
         let mut decoder = Self {
-            key_sets: tuning.key_sets.clone(),
-            tuning: tuning.clone(),
-            opened,
+            key_sets: start.tuning.key_sets.clone(),
+            tuning: start.tuning.clone(),
+            opened: start.opened,
+            urgent: Arc::clone(&start.urgent),
             horizon_tick: 0,
             dictionary: Lookup::default(),
             keys: Vec::new(),
             binder: Binder::default(),
             scratch: Vec::new(),
         };
-        decoder.open(opened);
+        decoder.open(start.opened);
         decoder
     }
 
@@ -242,6 +244,9 @@ impl Decoder {
 
     fn count(&mut self, request: &Request<'_>, say: &mut impl FnMut(Word)) {
         let tick = (request.event_time_us.div_euclid(TICK_US) - self.horizon_tick) as u16;
+        if request.is_error() {
+            self.urgent.store(true, Ordering::Relaxed);
+        }
         for set in 0..self.key_sets.len() {
             let key = self.identify(set, request, say);
             self.binder.note(key, tick, request.latency_us, request.is_error());

@@ -30,6 +30,7 @@ mod sheaf;
 mod silence;
 mod state;
 mod tuning;
+mod worker;
 
 pub use batch::{Batch, Changes, Output, Record};
 pub use engine::{Engine, Resume, Stopped};

@@ -7,7 +7,7 @@
 //! # Decision
 //! An epoch closes a millisecond after its first record, but not while [`Pace::in_flight`] epochs wait for the workers:
 //! so it lasts a millisecond when there is little to do and as long as a turn takes when there is much, up to
-//! [`Pace::longest`]. Without records one closes every [`Pace::idle`]: silence must have consequences too.
+//! [`Pace::longest`]. One that holds an error closes as soon as the workers have nothing else to do. Without records one closes every [`Pace::idle`]: silence must have consequences too.
 //!
 //! An epoch spans at most [`Pace::span`] of the log's own time; what came in later waits for the next one. Events are
 //! judged against the present at the start of their epoch: if the backlog of an outage were one epoch, most of it would
@@ -66,6 +66,9 @@ impl Default for Pace {
         }
     }
 }
+
+/// How long the workers are waited for before the source is asked again, while it brings nothing.
+const REST: Duration = Duration::from_micros(200);
 
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
@@ -186,8 +189,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         if self.is_due(turn.records) || (holds_back && !behind) {
             self.close(now_us)?;
         }
-        let patience =
-            if full || (holds_back && behind) || self.has_enough() { Duration::from_millis(1) } else { Duration::ZERO };
+        let patience = self.rest(turn.records, full || (holds_back && behind) || self.has_enough());
         while let Some(changes) = self.engine.wait(patience)? {
             self.ready.push(changes);
         }
@@ -271,13 +273,31 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// How long a poll may wait for records.
     fn patience(&self) -> Duration {
-        let due = match self.first_record {
+        if self.engine.in_flight() > 0 {
+            return Duration::ZERO; // The caller's worker has its part to do.
+        }
+        // While something is being committed, look again soon.
+        let busy = !self.ready.is_empty() || !self.backlog.is_empty();
+        if busy { self.due_in().min(Duration::from_millis(1)) } else { self.due_in() }
+    }
+
+    /// How long the workers may be waited for.
+    fn rest(&self, read: usize, blocked: bool) -> Duration {
+        if blocked {
+            Duration::from_millis(1)
+        } else if read == 0 && self.engine.in_flight() > 0 {
+            self.due_in().min(REST)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// When the open epoch should close.
+    fn due_in(&self) -> Duration {
+        match self.first_record {
             Some(first) => self.pace.shortest.saturating_sub(first.elapsed()),
             None => self.pace.idle.saturating_sub(self.opened.elapsed()),
-        };
-        // While something is being computed or committed, look again soon.
-        let busy = self.engine.in_flight() > 0 || !self.ready.is_empty() || !self.backlog.is_empty();
-        if busy { due.min(Duration::from_millis(1)) } else { due }
+        }
     }
 
     fn is_due(&self, read: usize) -> bool {
@@ -288,6 +308,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let behind = self.engine.in_flight() >= self.pace.in_flight;
         age >= self.pace.longest
             || (!behind && age >= self.pace.shortest)
+            || (self.engine.in_flight() == 0 && self.engine.is_urgent())
             || self.open_records >= self.pace.epoch_records
     }
 

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[expect(clippy::disallowed_types, reason = "how long the caller waits is no part of what is computed")]
+use std::time::Instant;
 use timely::CommunicationConfig;
 use timely::communication::allocator::AllocatorBuilder;
 
@@ -209,6 +211,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "how long the caller waits changes no output"
+    )]
     pub fn wait(&mut self, patience: Duration) -> Result<Option<Changes>, Stopped> {
         let deadline = Instant::now() + patience;
         let mut steps = 0;
@@ -256,7 +263,8 @@ fn place(output: &Output) -> (Dataset, u32, Option<&[u8]>) {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let (feeds, threads): (Vec<_>, Vec<_>) = self.others.drain(..).map(|Other { feed, thread }| (feed, thread)).unzip();
+        let (feeds, threads): (Vec<_>, Vec<_>) =
+            self.others.drain(..).map(|Other { feed, thread }| (feed, thread)).unzip();
         drop(feeds);
         threads.iter().for_each(|thread| thread.thread().unpark());
         // If a worker panicked, the others wait for it for ever: nobody can join them.

@@ -1,5 +1,6 @@
 //! The dataflow: how the pieces hang together. Read it from top to bottom: records to audit entries.
 
+use crate::Output;
 use crate::active::active;
 use crate::calendar::Calendar;
 use crate::chain::{Draft, chain};
@@ -15,7 +16,6 @@ use crate::saturation::Saturation;
 use crate::silence::{Sign, Silence, node_key};
 use crate::state::{from_json, output};
 use crate::worker::Start;
-use crate::Output;
 use evenkeel_schemas::{Control, Dataset, Dimension, Verdict};
 use std::cell::RefCell;
 use std::collections::BTreeMap;

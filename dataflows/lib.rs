@@ -18,6 +18,7 @@ mod chain;
 mod commands;
 mod detect;
 pub mod detectors;
+mod dictionary;
 mod engine;
 mod graph;
 mod incidents;

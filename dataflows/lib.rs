@@ -37,5 +37,6 @@ pub use batch::{Batch, Changes, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
 pub use state::State;
 pub use tuning::{
-    Detection, FUTURE_TOLERANCE_US, Recovery, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,
+    Detection, FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS,
+    WindowSpec,
 };

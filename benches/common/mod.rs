@@ -103,10 +103,26 @@ fn cpu_s() -> f64 {
 
 /// The peak of resident memory since [`Stopwatch::start`], MB.
 pub fn peak_mb() -> u64 {
+    status_kib("VmHWM:") / 1024
+}
+
+/// Resident memory now, KiB.
+pub fn resident_kib() -> u64 {
+    status_kib("VmRSS:")
+}
+
+fn status_kib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Runs this benchmark once more with other arguments, in a process of its own: what memory it takes is its own, too.
+pub fn again(arguments: &[&str]) {
+    let program = std::env::current_exe().expect("a running program has a file");
+    let flags = std::env::args().filter(|argument| argument == "--json" || argument == "--quick");
+    let status = std::process::Command::new(program).args(arguments).args(flags).status().expect("it ran before");
+    assert!(status.success(), "{arguments:?}: {status}");
 }
 
 /// Runs `work` so often, and returns the median of the seconds it took.
@@ -178,6 +194,8 @@ pub struct Generated {
     next: Cut,
     clock: LogClock,
     spent: Vec<Batch>,
+    /// After so many requests a row of a database changes.
+    change_every: Option<u64>,
 }
 
 /// A clock that shows how far a [`Generated`] log was read.
@@ -194,7 +212,37 @@ impl Generated {
     /// `total` requests over `keys`, `per_s` of them in each second of event time.
     pub fn new(keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
         let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
-        Self { requests: Requests::new(keys), partitions, total, per_s, next: Cut::default(), clock, spent: Vec::new() }
+        let (requests, next) = (Requests::new(keys), Cut::default());
+        Self { requests, partitions, total, per_s, next, clock, spent: Vec::new(), change_every: None }
+    }
+
+    /// The same with one change of a database row after so many requests.
+    pub fn with_changes(self, every: u64) -> Self {
+        Self { change_every: Some(every), ..self }
+    }
+
+    /// The changes up to the time of the last request that was read, in Debezium's envelope, about 400 bytes each.
+    fn changes(&mut self) -> Option<Batch> {
+        let at = Partition { topic: Topic::Changes, partition: 0 };
+        let (from, mut batch) = (self.next.next_offset(at), Batch::new(at));
+        let read = self.next.0.iter().filter(|(partition, _)| partition.topic == Topic::Requests);
+        for offset in from..read.map(|(_, next)| next).sum::<u64>() / self.change_every? {
+            let time_us = self.clock.0.load(Ordering::Relaxed);
+            let row = format!(
+                "{{\"order_id\":{offset},\"customer_id\":{},\"total_cents\":{}}}",
+                offset % 977,
+                offset % 9_973
+            );
+            let payload = format!(
+                "{{\"before\":{row},\"after\":{row},\"source\":{{\"version\":\"3.7.0.Final\",\"connector\":\"postgresql\",\
+                 \"name\":\"shop\",\"ts_us\":{time_us},\"db\":\"shop\",\"schema\":\"public\",\"table\":\"orders\",\
+                 \"txId\":{offset},\"lsn\":{offset}}},\"op\":\"u\",\"ts_ms\":{}}}",
+                time_us / 1000
+            );
+            batch.push(offset, time_us, offset.to_string().as_bytes(), payload.as_bytes());
+        }
+        self.next.0.extend(batch.next_offset().map(|next| (at, next)));
+        (!batch.is_empty()).then_some(batch)
     }
 
     pub fn clock(&self) -> LogClock {
@@ -232,6 +280,7 @@ impl Source for Generated {
                 polled.batches.push(batch);
             }
         }
+        polled.batches.extend(self.changes());
         if polled.batches.is_empty() {
             std::thread::sleep(wait);
         }

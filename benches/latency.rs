@@ -6,6 +6,7 @@
 mod common;
 
 use common::{Options, Requests, rounded};
+use evenkeel::encode::Format;
 use evenkeel::memory::MemoryLedger;
 use evenkeel::pipeline::{Inline, Pace, Pipeline};
 use evenkeel::ports::{Clock, Ledger, Polled, PortError, Source, SystemClock};
@@ -69,7 +70,8 @@ impl Source for Wire {
 
 /// Sends what is due until `end_us`, and what was due by then if it comes late.
 fn produce(wire: &Wire, start_us: i64, end_us: i64) {
-    let (requests, mut records, mut sent_us, mut n) = (Requests::new(1_000), Vec::new(), start_us, 0u64);
+    let (requests, mut records, mut sent_us, mut n) =
+        (Requests::new(1_000, (Format::Json, 1)), Vec::new(), start_us, 0u64);
     while sent_us < end_us {
         let until_us = SystemClock.now_us().min(end_us);
         records.clear();

@@ -1,6 +1,6 @@
 //! [`Event`]: what a record says. Decoding is total.
 
-use crate::encodings::{Encoding, decode_one};
+use crate::encodings::{Encoding, decode_slowly, view};
 use crate::{
     Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic, decode_request,
 };
@@ -73,10 +73,12 @@ impl<'a> Event<'a> {
         if at.topic != Topic::Requests {
             return Self::decode_by_serde(at, payload);
         }
-        if let Some(request) = decode_request(payload) {
+        let encoding = Encoding::of(payload);
+        let fast = if encoding == Encoding::Json { decode_request(payload) } else { view(encoding, payload) };
+        if let Some(request) = fast {
             return Self::Request(request);
         }
-        match decode_one(Encoding::of(payload), payload) {
+        match decode_slowly(encoding, payload) {
             Ok(request) => Self::Request(request),
             Err(refusal) => Self::Rejected(refusal.rejection(at, payload)),
         }

@@ -8,7 +8,7 @@
 use super::{Parts, Texts};
 use crate::event::Refusal;
 use crate::varint::unzigzag;
-use crate::{Reason, Request, read_varint};
+use crate::{Reason, read_varint};
 
 /// What a single object begins with.
 pub(crate) const MARK: [u8; 2] = [0xc3, 0x01];
@@ -53,14 +53,11 @@ pub(crate) const fn rabin(bytes: &[u8]) -> u64 {
     fingerprint
 }
 
-/// The request of a single object, which begins with [`MARK`].
-#[inline]
-pub(crate) fn decode(payload: &[u8]) -> Result<Request<'_>, Refusal> {
+/// Reads a single object, which begins with [`MARK`].
+#[inline(never)]
+pub(super) fn read<'a>(payload: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Refusal> {
     let Some(body) = payload.strip_prefix(&HEAD) else { return Err(other_schema(payload)) };
-    match read(body) {
-        Ok(parts) => parts.request(),
-        Err(field) => Err(broken(field)),
-    }
+    fields(body, parts).map_err(broken)
 }
 
 #[cold]
@@ -82,8 +79,7 @@ fn broken(field: &str) -> Refusal {
 
 /// The fields of an object, or which of them does not end within it or is no UTF-8.
 #[inline(always)]
-fn read(body: &[u8]) -> Result<Parts<'_>, &'static str> {
-    let mut parts = Parts { seen: Parts::ALL, ..Parts::default() };
+fn fields<'a>(body: &'a [u8], parts: &mut Parts<'a>) -> Result<(), &'static str> {
     let mut rest = body;
     parts.event_time_us = long(&mut rest).ok_or("event_time_us")?;
     parts.status = long(&mut rest).ok_or("status")?;
@@ -106,12 +102,32 @@ fn read(body: &[u8]) -> Result<Parts<'_>, &'static str> {
     if at != all.len() {
         return Err("bytes after the last field");
     }
-    Ok(parts)
+    parts.seen = Parts::ALL;
+    Ok(())
 }
 
 #[inline(always)]
 fn long(rest: &mut &[u8]) -> Option<i64> {
+    // Eight bytes at a time: the first whose highest bit is not set is the last one.
+    if let Some((word, _)) = rest.split_first_chunk().map(|(word, rest)| (u64::from_le_bytes(*word), rest)) {
+        let last = !word & HIGHS;
+        if last != 0 {
+            *rest = &rest[last.trailing_zeros() as usize / 8 + 1..];
+            return Some(unzigzag(sevens(word & (last ^ (last - 1)) & !HIGHS)));
+        }
+    }
     read_varint(rest).map(unzigzag)
+}
+
+/// The highest bit of each byte.
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The number that eight bytes of seven bits are: pairs, pairs of pairs, and both halves.
+#[inline(always)]
+fn sevens(word: u64) -> u64 {
+    let pairs = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[cold]

@@ -111,41 +111,64 @@ pub fn decode_requests<'a>(
     payload: &'a [u8],
     each: &mut impl FnMut(Option<u32>, Result<Request<'a>, Rejection>),
 ) {
-    if let Some(request) = decode_request(payload) {
-        return each(None, Ok(request));
-    }
     let encoding = Encoding::of(payload);
-    let refusal = if encoding == Encoding::Arrow && payload.len() <= MAX_PAYLOAD_BYTES {
+    if encoding == Encoding::Json {
+        if let Some(request) = decode_request(payload) {
+            return each(None, Ok(request));
+        }
+    } else if encoding == Encoding::Arrow && payload.len() <= MAX_PAYLOAD_BYTES {
         match arrow::decode(payload) {
             Ok(batch) => {
-                return batch.each(|row, found| {
-                    each(Some(row), found.map_err(|fault| fault.rejection(at, row)));
-                });
+                batch.each(|row, found| each(Some(row), found.map_err(|fault| fault.rejection(at, row))));
             }
-            Err(refusal) => refusal,
+            Err(refusal) => each(None, Err(refusal.rejection(at, payload))),
         }
-    } else {
-        match decode_one(encoding, payload) {
-            Ok(request) => return each(None, Ok(request)),
-            Err(refusal) => refusal,
-        }
-    };
-    each(None, Err(refusal.rejection(at, payload)));
+        return;
+    } else if let Some(request) = view(encoding, payload) {
+        return each(None, Ok(request));
+    }
+    each(None, decode_slowly(encoding, payload).map_err(|refusal| refusal.rejection(at, payload)));
 }
 
-/// The one request of a record; a batch is none.
-#[inline]
-pub(crate) fn decode_one(encoding: Encoding, payload: &[u8]) -> Result<Request<'_>, Refusal> {
+/// The one request of a record in an encoding that has a view; `None`: ask [`decode_slowly`].
+#[inline(always)]
+pub(crate) fn view(encoding: Encoding, payload: &[u8]) -> Option<Request<'_>> {
+    let mut parts = Parts::default();
+    read(encoding, payload, &mut parts).ok()?;
+    parts.request()
+}
+
+#[inline(always)]
+fn read<'a>(encoding: Encoding, payload: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Refusal> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(Refusal(Reason::TooLarge, format!("{} bytes", payload.len())));
     }
     match encoding {
-        Encoding::Protobuf => protobuf::decode(payload),
-        Encoding::Avro => avro::decode(payload),
-        Encoding::Json => decode_json(payload),
-        Encoding::Arrow => Err(Refusal(Reason::WrongShape, "a batch where one request is expected".to_owned())),
-        Encoding::Confluent => Err(confluent(payload)),
-        Encoding::Unknown => Err(unknown(payload)),
+        Encoding::Protobuf => protobuf::read(payload, parts),
+        Encoding::Avro => avro::read(payload, parts),
+        _ => Err(none(encoding, payload)),
+    }
+}
+
+/// As [`view`], but says why there is no request, and knows all of JSON.
+#[cold]
+#[inline(never)]
+pub(crate) fn decode_slowly(encoding: Encoding, payload: &[u8]) -> Result<Request<'_>, Refusal> {
+    if encoding == Encoding::Json && payload.len() <= MAX_PAYLOAD_BYTES {
+        return decode_json(payload);
+    }
+    let mut parts = Parts::default();
+    read(encoding, payload, &mut parts)?;
+    parts.request().ok_or_else(|| parts.refusal())
+}
+
+/// Why a record in an encoding without a view is no request.
+#[cold]
+fn none(encoding: Encoding, payload: &[u8]) -> Refusal {
+    match encoding {
+        Encoding::Confluent => confluent(payload),
+        Encoding::Arrow => Refusal(Reason::WrongShape, "a batch where one request is expected".to_owned()),
+        _ => unknown(payload),
     }
 }
 

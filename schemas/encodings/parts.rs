@@ -31,17 +31,14 @@ impl Parts<'_> {
 impl<'a> Parts<'a> {
     /// The request, if nothing is missing and everything is within its bounds.
     #[inline(always)]
-    pub(super) fn request(&self) -> Result<Request<'a>, Refusal> {
-        if self.seen != Self::ALL {
-            return Err(self.missing());
+    pub(super) fn request(&self) -> Option<Request<'a>> {
+        let (event_time_us, status, latency_us) = (self.event_time_us, self.status as u16, self.latency_us as u32);
+        let fit = i64::from(status) == self.status && i64::from(latency_us) == self.latency_us;
+        if self.seen != Self::ALL || !fit || self.bounded().check().is_err() {
+            return None;
         }
-        let Ok(status) = u16::try_from(self.status) else { return Err(Refusal::out_of_range("status")) };
-        let Ok(latency_us) = u32::try_from(self.latency_us) else { return Err(Refusal::out_of_range("latency_us")) };
-        let event_time_us = self.event_time_us;
         let [service, route, method, node, region, version, tenant, trace_id, upstream] = self.strings;
-        let names = [service, route, node, region, version];
-        Bounded { event_time_us, names, status, latency_us }.check()?;
-        Ok(Request {
+        Some(Request {
             event_time_us,
             service: Cow::Borrowed(service),
             route: Cow::Borrowed(route),
@@ -57,11 +54,26 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// What of it has bounds; numbers that do not fit their types are cut.
+    #[inline(always)]
+    fn bounded(&self) -> Bounded<'a> {
+        let [service, route, _, node, region, version, ..] = self.strings;
+        let (event_time_us, status, latency_us) = (self.event_time_us, self.status as u16, self.latency_us as u32);
+        Bounded { event_time_us, names: [service, route, node, region, version], status, latency_us }
+    }
+
+    /// Why it is no request.
     #[cold]
-    fn missing(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         let names = ["event_time_us", "status", "latency_us", "service"];
-        let missing = names.iter().enumerate().find(|(bit, _)| self.seen >> bit & 1 == 0);
-        Refusal(Reason::WrongShape, format!("missing field `{}`", missing.map_or("", |(_, name)| name)))
+        if let Some((_, name)) = names.iter().enumerate().find(|(bit, _)| self.seen >> bit & 1 == 0) {
+            return Refusal(Reason::WrongShape, format!("missing field `{name}`"));
+        }
+        match self.bounded().check() {
+            Err(refusal) => refusal,
+            Ok(()) if u16::try_from(self.status).is_err() => Refusal::out_of_range("status"),
+            Ok(()) => Refusal::out_of_range("latency_us"),
+        }
     }
 
     /// The fields that were read, as JSON: what a rejection shows of a row.

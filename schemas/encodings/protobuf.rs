@@ -7,7 +7,7 @@
 
 use super::{Parts, Texts};
 use crate::event::Refusal;
-use crate::{Reason, Request, read_varint};
+use crate::{Reason, read_varint};
 
 /// The tags of the known fields, in the order of their numbers: three integers, then the strings.
 pub(crate) const TAGS: [u8; 12] = {
@@ -35,21 +35,23 @@ const LENGTH: u64 = 2;
 /// Groups within groups that are skipped; the limit of other decoders is 100.
 const DEEPEST: u32 = 100;
 
-/// The request of a message.
-#[inline]
-pub(crate) fn decode(payload: &[u8]) -> Result<Request<'_>, Refusal> {
-    match read(payload) {
-        Ok(parts) => parts.request(),
-        Err(Broken(at, what)) => Err(Refusal(Reason::NotProtobuf, format!("{what} at byte {at}"))),
-    }
+/// Reads a message.
+#[inline(never)]
+pub(super) fn read<'a>(payload: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Refusal> {
+    fields(payload, parts).map_err(refusal)
 }
 
 /// Where a payload ceases to be a message, and why.
 struct Broken(usize, &'static str);
 
+#[cold]
+fn refusal(Broken(at, what): Broken) -> Refusal {
+    Refusal(Reason::NotProtobuf, format!("{what} at byte {at}"))
+}
+
 #[inline(always)]
-fn read(payload: &[u8]) -> Result<Parts<'_>, Broken> {
-    let (mut parts, mut at, mut texts) = (Parts::default(), 0, None);
+fn fields<'a>(payload: &'a [u8], parts: &mut Parts<'a>) -> Result<(), Broken> {
+    let (mut at, mut texts) = (0, None);
     while at < payload.len() {
         let begins = at;
         let tag = varint(payload, &mut at)?;
@@ -78,7 +80,7 @@ fn read(payload: &[u8]) -> Result<Parts<'_>, Broken> {
             _ => at = skip(payload, at, begins, tag, 0)?,
         }
     }
-    Ok(parts)
+    Ok(())
 }
 
 /// Takes a varint off the bytes at `at`.

@@ -1,4 +1,9 @@
 //! [`Texts`]: strings of a payload, checked as UTF-8 together.
+//!
+//! # Safety
+//! ASCII is UTF-8: bytes of which each was found to be ASCII are a string. The standard library's own check takes twice
+//! as long for the hundred bytes of a request, since it looks at what is not aligned byte by byte.
+#![expect(unsafe_code, reason = "bytes known to be ASCII become a string; see the safety part")]
 
 /// The strings that lie in a range of bytes.
 ///
@@ -12,9 +17,9 @@ pub(super) struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, text: std::str::from_utf8(bytes).unwrap_or_default() }
+        Self { bytes, text: text_of(bytes).unwrap_or_default() }
     }
 
     /// Whether each string has to be checked by itself.
@@ -37,4 +42,19 @@ impl<'a> Texts<'a> {
     fn alone(&self, from: usize, to: usize) -> Option<&'a str> {
         std::str::from_utf8(self.bytes.get(from..to)?).ok()
     }
+}
+
+/// The string that these bytes are, if they are UTF-8.
+#[inline(always)]
+pub(super) fn text_of(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: every byte is ASCII.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    unicode(bytes)
+}
+
+#[inline(never)]
+fn unicode(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }

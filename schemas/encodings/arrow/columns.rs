@@ -3,8 +3,9 @@
 use super::plan::{Taken, Width};
 use super::table::{Table, Vector, chunk};
 use super::{malformed, unsupported};
-use crate::encodings::Texts as Checked;
+use crate::encodings::texts::{Texts as Checked, text_of};
 use crate::event::Refusal;
+use std::ops::Range;
 
 /// Takes nodes and buffers off a `RecordBatch` table, in their order.
 pub(super) struct Buffers<'a> {
@@ -82,7 +83,7 @@ impl<'a> Buffers<'a> {
 
 /// Whether a value is there.
 #[inline(always)]
-fn is_valid(validity: Option<&[u8]>, row: usize) -> bool {
+pub(super) fn is_valid(validity: Option<&[u8]>, row: usize) -> bool {
     validity.is_none_or(|bits| bits.get(row / 8).is_some_and(|byte| byte >> (row % 8) & 1 != 0))
 }
 
@@ -107,53 +108,86 @@ impl<'a> Integers<'a> {
         Ok(Self { bytes, width, validity })
     }
 
-    /// A value; `None` if it is null. One above those of 64 bits with a sign reads as the greatest of them.
+    /// Gives out the values of some rows in their order, whether they are null or not. One above those of 64 bits with
+    /// a sign reads as the greatest of them.
     #[inline(always)]
-    pub(super) fn get(&self, row: usize) -> Option<i64> {
-        if !is_valid(self.validity, row) {
-            return None;
+    fn each_value(&self, rows: Range<usize>, mut each: impl FnMut(usize, i64)) {
+        /// Numbers of `N` bytes.
+        #[inline(always)]
+        fn run<const N: usize>(
+            bytes: &[u8],
+            rows: Range<usize>,
+            value: impl Fn([u8; N]) -> i64,
+            each: &mut impl FnMut(usize, i64),
+        ) {
+            let bytes = bytes.get(rows.start * N..rows.end * N).unwrap_or_default();
+            bytes.as_chunks().0.iter().enumerate().for_each(|(at, chunk)| each(at, value(*chunk)));
         }
+        let (bytes, each) = (self.bytes, &mut each);
         let Width { bytes: width, is_signed } = self.width;
-        let at = row * width;
-        Some(match (width, is_signed) {
-            (8, true) => i64::from_le_bytes(chunk(self.bytes, at)?),
-            (4, true) => i64::from(i32::from_le_bytes(chunk(self.bytes, at)?)),
-            (4, false) => i64::from(u32::from_le_bytes(chunk(self.bytes, at)?)),
-            (2, true) => i64::from(i16::from_le_bytes(chunk(self.bytes, at)?)),
-            (2, false) => i64::from(u16::from_le_bytes(chunk(self.bytes, at)?)),
-            (1, true) => i64::from(i8::from_le_bytes(chunk(self.bytes, at)?)),
-            (1, false) => i64::from(u8::from_le_bytes(chunk(self.bytes, at)?)),
-            _ => i64::try_from(u64::from_le_bytes(chunk(self.bytes, at)?)).unwrap_or(i64::MAX),
-        })
+        match (width, is_signed) {
+            (1, false) => run(bytes, rows, |chunk| u8::from_le_bytes(chunk).into(), each),
+            (1, true) => run(bytes, rows, |chunk| i8::from_le_bytes(chunk).into(), each),
+            (2, false) => run(bytes, rows, |chunk| u16::from_le_bytes(chunk).into(), each),
+            (2, true) => run(bytes, rows, |chunk| i16::from_le_bytes(chunk).into(), each),
+            (4, false) => run(bytes, rows, |chunk| u32::from_le_bytes(chunk).into(), each),
+            (4, true) => run(bytes, rows, |chunk| i32::from_le_bytes(chunk).into(), each),
+            (_, false) => run(bytes, rows, |chunk| i64::try_from(u64::from_le_bytes(chunk)).unwrap_or(i64::MAX), each),
+            (_, true) => run(bytes, rows, i64::from_le_bytes, each),
+        }
+    }
+
+    /// Gives out the values of some rows in their order; `None` for null.
+    #[inline(always)]
+    pub(super) fn each(&self, rows: Range<usize>, mut each: impl FnMut(usize, Option<i64>)) {
+        let from = rows.start;
+        match self.validity {
+            None => self.each_value(rows, |at, value| each(at, Some(value))),
+            validity => {
+                self.each_value(rows, |at, value| each(at, is_valid(validity, from + at).then_some(value)));
+            }
+        }
     }
 }
 
 /// A column of strings: a list of words, by row or by index.
 pub(super) struct Texts<'a> {
-    /// The number of the list.
-    pub words: usize,
+    /// The list's range in [`Words::all`].
+    pub words: Range<usize>,
     pub indices: Option<Integers<'a>>,
     pub validity: Option<&'a [u8]>,
 }
 
 impl Texts<'_> {
-    /// A value: `Some(None)` if it is null, `None` if it is malformed.
+    /// Gives out the values of some rows, in their order: the empty string for null, `None` for what is malformed.
     #[inline(always)]
-    pub(super) fn get<'a>(&self, row: usize, words: &[Option<&'a str>]) -> Option<Option<&'a str>> {
-        if !is_valid(self.validity, row) {
-            return Some(None);
+    pub(super) fn each<'a>(
+        &self,
+        rows: Range<usize>,
+        all: &[Option<&'a str>],
+        mut each: impl FnMut(usize, Option<&'a str>),
+    ) {
+        let words = all.get(self.words.clone()).unwrap_or_default();
+        let word = |at: usize| words.get(at).copied().flatten();
+        let (from, validity) = (rows.start, self.validity);
+        let index = |value: i64| usize::try_from(value).ok().and_then(word);
+        match (validity, &self.indices) {
+            (None, None) => rows.enumerate().for_each(|(at, row)| each(at, word(row))),
+            (None, Some(indices)) => indices.each_value(rows, |at, value| each(at, index(value))),
+            (_, None) => rows.enumerate().for_each(|(at, row)| {
+                each(at, if is_valid(validity, row) { word(row) } else { Some("") });
+            }),
+            (_, Some(indices)) => indices.each_value(rows, |at, value| {
+                each(at, if is_valid(validity, from + at) { index(value) } else { Some("") });
+            }),
         }
-        let at = match &self.indices {
-            Some(indices) => usize::try_from(indices.get(row)?).ok()?,
-            None => row,
-        };
-        words.get(at).copied()?.map(Some)
     }
 }
 
 /// Lists of strings. A string that is no UTF-8, or lies beyond its data, is `None`.
 pub(super) struct Words<'a> {
-    pub lists: Vec<Vec<Option<&'a str>>>,
+    /// All lists, one after the other.
+    pub all: Vec<Option<&'a str>>,
     /// So many more bytes are looked at where they may overlap, in buffers of views and in strings that are checked one
     /// by one: a payload must not take longer to check than its length says.
     budget: usize,
@@ -161,31 +195,31 @@ pub(super) struct Words<'a> {
 
 impl<'a> Words<'a> {
     pub(super) fn new(payload: usize) -> Self {
-        Self { lists: Vec::with_capacity(9), budget: payload.saturating_mul(16) }
+        Self { all: Vec::with_capacity(payload / 32), budget: payload.saturating_mul(16) }
     }
 
-    /// Adds a list by ascending offsets into `data`; returns its number.
-    pub(super) fn by_offsets(
+    /// Adds a list by ascending offsets of `N` bytes into `data`; returns its range.
+    pub(super) fn by_offsets<const N: usize>(
         &mut self,
-        offsets: &[u8],
-        data: &'a [u8],
+        (offsets, data): (&[u8], &'a [u8]),
         length: usize,
-        offset: impl Fn(usize) -> Option<usize>,
-    ) -> Result<usize, Refusal> {
-        // Offsets of an empty column may be left out. Each offset has at least four bytes: this bounds the list.
-        if length > 0 && (offsets.len() / 4 <= length || offset(length).is_none()) {
-            return Err(malformed("fewer offsets than its column needs"));
-        }
-        let (checked, mut from, mut highest) = (Checked::new(data), offset(0).unwrap_or(0), 0);
-        let mut list = Vec::with_capacity(length);
-        for row in 0..length {
-            let to = offset(row + 1).unwrap_or(0);
+        offset: impl Fn([u8; N]) -> usize,
+    ) -> Result<Range<usize>, Refusal> {
+        let begin = self.all.len();
+        let (offsets, checked) = (offsets.as_chunks::<N>().0, Checked::new(data));
+        // Offsets of an empty column may be left out.
+        let Some((first, ends)) = offsets.split_first().filter(|(_, ends)| ends.len() >= length) else {
+            return if length == 0 { Ok(begin..begin) } else { Err(malformed("fewer offsets than its column needs")) };
+        };
+        let (mut from, mut highest) = (offset(*first), 0);
+        self.all.extend(ends.iter().take(length).map(|end| {
+            let to = offset(*end);
             // Never back: what is checked one by one is checked once.
-            list.push(if from >= highest { checked.get(from, to) } else { None });
+            let word = if from >= highest { checked.get(from, to) } else { None };
             (from, highest) = (to, highest.max(to));
-        }
-        self.lists.push(list);
-        Ok(self.lists.len() - 1)
+            word
+        }));
+        Ok(begin..self.all.len())
     }
 
     /// Adds a list by views of 16 bytes: a length, then up to 12 bytes of text, or its first four, the number of a
@@ -196,26 +230,26 @@ impl<'a> Words<'a> {
         data: &[&'a [u8]],
         length: usize,
         validity: Option<&[u8]>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<Range<usize>, Refusal> {
         if length.checked_mul(16).is_none_or(|needed| needed > views.len()) {
             return Err(malformed("fewer views than its column needs"));
         }
         let all = data.iter().map(|data| data.len()).fold(0, usize::saturating_add);
         self.budget = self.budget.checked_sub(all).ok_or_else(|| malformed("buffers that overlap too much"))?;
         let checked = data.iter().map(|data| Checked::new(data)).collect::<Vec<_>>();
-        let mut list = Vec::with_capacity(length);
+        let begin = self.all.len();
         for (row, view) in views.chunks_exact(16).take(length).enumerate() {
-            list.push(if is_valid(validity, row) { self.view(view, &checked) } else { None });
+            let word = if is_valid(validity, row) { self.view(view, &checked) } else { None };
+            self.all.push(word);
         }
-        self.lists.push(list);
-        Ok(self.lists.len() - 1)
+        Ok(begin..self.all.len())
     }
 
     fn view(&mut self, view: &'a [u8], data: &[Checked<'a>]) -> Option<&'a str> {
         let number = |at: usize| Some(u32::from_le_bytes(chunk(view, at)?) as usize);
         let length = number(0)?;
         if length <= 12 {
-            return std::str::from_utf8(view.get(4..4 + length)?).ok();
+            return text_of(view.get(4..4 + length)?);
         }
         let (data, from) = (data.get(number(8)?)?, number(12)?);
         if data.are_mixed() {

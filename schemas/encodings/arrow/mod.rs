@@ -31,7 +31,8 @@ use super::parts::RowFault;
 use super::{Parts, STRING_NAMES};
 use crate::event::Refusal;
 use crate::{Reason, Request};
-use columns::{Integers, Texts};
+use columns::{Integers, Texts, is_valid};
+use std::ops::Range;
 
 /// What a stream begins with: the continuation marker of its first message.
 pub(crate) const MARK: [u8; 4] = [0xff; 4];
@@ -39,10 +40,13 @@ pub(crate) const MARK: [u8; 4] = [0xff; 4];
 /// Most rows of one record, in all of its record batches.
 pub const MAX_BATCH_ROWS: u32 = 1 << 16;
 
+/// Rows that are put together at a time: what they take, 11 kB, stays in the fastest cache.
+const AT_ONCE: usize = 64;
+
 /// A batch whose messages are sound.
 pub(crate) struct Batch<'a> {
-    /// Lists of strings: those of dictionaries, and of columns that have none.
-    words: Vec<Vec<Option<&'a str>>>,
+    /// Lists of strings, one after the other: those of dictionaries, and of columns that have none.
+    words: Vec<Option<&'a str>>,
     parts: Vec<RecordBatch<'a>>,
 }
 
@@ -53,6 +57,13 @@ struct RecordBatch<'a> {
     integers: [Option<Integers<'a>>; 3],
     /// The string columns that are there: the field's number, and its values.
     texts: Vec<(usize, Texts<'a>)>,
+}
+
+/// A row, and the number of its last malformed string, from 1 on.
+#[derive(Clone, Copy, Default)]
+struct Row<'a> {
+    parts: Parts<'a>,
+    broken: u8,
 }
 
 /// Reads all messages of a stream.
@@ -66,49 +77,69 @@ impl<'a> Batch<'a> {
     pub(crate) fn each(&self, mut each: impl FnMut(u32, Result<Request<'a>, RowFault<'a>>)) {
         let mut number = 0;
         for part in &self.parts {
-            let lists = part.texts.iter().map(|(_, texts)| self.words[texts.words].as_slice()).collect::<Vec<_>>();
-            for row in 0..part.rows as usize {
-                each(number, part.request(row, &lists));
-                number += 1;
+            let (rows, mut scratch) = (part.rows as usize, [Row::default(); AT_ONCE]);
+            for from in (0..rows).step_by(AT_ONCE) {
+                let scratch = &mut scratch[..AT_ONCE.min(rows - from)];
+                part.gather(from, &self.words, scratch);
+                for row in scratch {
+                    let request = match row.broken {
+                        0 => row.parts.request().ok_or_else(|| fault(row.parts.refusal(), row.parts)),
+                        field => Err(broken(usize::from(field - 1), row.parts)),
+                    };
+                    each(number, request);
+                    number += 1;
+                }
             }
         }
     }
 }
 
 impl<'a> RecordBatch<'a> {
-    #[inline(always)]
-    fn request(&self, row: usize, lists: &[&[Option<&'a str>]]) -> Result<Request<'a>, RowFault<'a>> {
-        let mut parts = Parts::default();
-        let [time, status, latency] = self.integers.each_ref().map(|column| column.as_ref()?.get(row));
-        for (value, bit, into) in [
-            (time, Parts::TIME, &mut parts.event_time_us),
-            (status, Parts::STATUS, &mut parts.status),
-            (latency, Parts::LATENCY, &mut parts.latency_us),
-        ] {
-            if let Some(value) = value {
-                *into = value;
-                parts.seen |= bit;
-            }
+    /// Puts the rows from `from` on together, column by column.
+    fn gather(&self, from: usize, words: &[Option<&'a str>], scratch: &mut [Row<'a>]) {
+        let rows = from..from + scratch.len();
+        for row in scratch.iter_mut() {
+            (row.parts.seen, row.broken) = (0, 0);
         }
-        for ((field, texts), words) in self.texts.iter().zip(lists) {
-            match texts.get(row, words) {
-                Some(Some(text)) => {
-                    if let Some(into) = parts.strings.get_mut(*field) {
-                        *into = text;
-                    }
-                    parts.seen |= u8::from(*field == 0) * Parts::SERVICE;
+        let [time, status, latency] = &self.integers;
+        integers(time, rows.clone(), scratch, Parts::TIME, |parts| &mut parts.event_time_us);
+        integers(status, rows.clone(), scratch, Parts::STATUS, |parts| &mut parts.status);
+        integers(latency, rows.clone(), scratch, Parts::LATENCY, |parts| &mut parts.latency_us);
+        for (field, texts) in &self.texts {
+            let field = *field;
+            texts.each(rows.clone(), words, |at, text| match text {
+                Some(text) => scratch[at].parts.strings[field] = text,
+                None => scratch[at].broken = field as u8 + 1,
+            });
+            if field == 0 {
+                for (row, scratch) in rows.clone().zip(scratch.iter_mut()) {
+                    scratch.parts.seen |= if is_valid(texts.validity, row) { Parts::SERVICE } else { 0 };
                 }
-                Some(None) => {}
-                None => return Err(broken(*field, parts)),
             }
         }
-        parts.request().map_err(|refusal| fault(refusal, parts))
     }
+}
+
+/// Puts a column of integers into its rows.
+#[inline(always)]
+fn integers<'a>(
+    column: &Option<Integers<'_>>,
+    rows: Range<usize>,
+    scratch: &mut [Row<'a>],
+    seen: u8,
+    into: impl for<'p> Fn(&'p mut Parts<'a>) -> &'p mut i64,
+) {
+    let Some(column) = column else { return };
+    column.each(rows, |at, value| {
+        let parts = &mut scratch[at].parts;
+        *into(parts) = value.unwrap_or_default();
+        parts.seen |= if value.is_some() { seen } else { 0 };
+    });
 }
 
 #[cold]
 fn broken(field: usize, parts: Parts<'_>) -> RowFault<'_> {
-    let what = format!("{}: an index or offset beyond its data, or no UTF-8", STRING_NAMES.get(field).unwrap_or(&""));
+    let what = format!("{}: an index or offset beyond its data, or no UTF-8", STRING_NAMES[field]);
     fault(Refusal(Reason::NotArrow, what), parts)
 }
 

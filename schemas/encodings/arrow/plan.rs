@@ -12,8 +12,6 @@ const MOST_FIELDS: usize = 4096;
 /// Columns nested in columns that are ignored.
 const DEEPEST: usize = 32;
 
-const INTEGER_NAMES: [&str; 3] = ["event_time_us", "status", "latency_us"];
-
 /// Members of `Type` in Schema.fbs, by their numbers there.
 mod types {
     pub(super) const NULL: u8 = 1;
@@ -107,15 +105,22 @@ impl Plan {
 
 /// What a column is to a request; `seen` has a bit for each field that was there.
 fn role(field: Table<'_>, seen: &mut u32) -> Result<Role, Refusal> {
-    let name = field.string(0).unwrap_or_default();
-    let among = |names: &[&str]| names.iter().position(|known| known.as_bytes() == name);
-    let (integer, text) = (among(&INTEGER_NAMES), among(&STRING_NAMES));
-    let (number, known) = match (integer, text) {
-        (Some(number), _) => (number, INTEGER_NAMES[number]),
-        (None, Some(number)) => (number, STRING_NAMES[number]),
-        (None, None) => return Ok(Role::Ignored),
+    let (known, is_integer, number) = match field.string(0).unwrap_or_default() {
+        b"event_time_us" => ("event_time_us", true, 0),
+        b"status" => ("status", true, 1),
+        b"latency_us" => ("latency_us", true, 2),
+        b"service" => ("service", false, 0),
+        b"route" => ("route", false, 1),
+        b"method" => ("method", false, 2),
+        b"node" => ("node", false, 3),
+        b"region" => ("region", false, 4),
+        b"version" => ("version", false, 5),
+        b"tenant" => ("tenant", false, 6),
+        b"trace_id" => ("trace_id", false, 7),
+        b"upstream" => ("upstream", false, 8),
+        _ => return Ok(Role::Ignored),
     };
-    let bit = 1 << (number + if text.is_some() { INTEGER_NAMES.len() } else { 0 });
+    let bit = 1 << (number + if is_integer { STRING_NAMES.len() } else { 0 });
     if *seen & bit != 0 {
         return Err(Refusal(Reason::WrongShape, format!("column {known} is there twice")));
     }
@@ -125,7 +130,7 @@ fn role(field: Table<'_>, seen: &mut u32) -> Result<Role, Refusal> {
     if kind == types::NULL {
         return Ok(Role::Ignored);
     }
-    if integer.is_some() {
+    if is_integer {
         let role = match (kind, of_type, field.table(4)) {
             (types::INT, Some(int), None) => width(int).map(|width| Role::Integer(number, width)),
             (types::TIMESTAMP, Some(timestamp), None) if number == 0 && timestamp.i16(0, 0) == MICROSECOND => {

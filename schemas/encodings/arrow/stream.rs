@@ -2,10 +2,11 @@
 
 use super::columns::{Buffers, Integers, Texts, Words};
 use super::plan::{Plan, Role, TextKind};
-use super::table::{Table, chunk};
+use super::table::Table;
 use super::{Batch, MARK, MAX_BATCH_ROWS, RecordBatch, malformed, unsupported};
 use crate::Reason;
 use crate::event::Refusal;
+use std::ops::Range;
 
 /// `MetadataVersion` V5, which every writer since 2020 writes.
 const VERSION: i16 = 4;
@@ -62,13 +63,13 @@ pub(super) fn read(payload: &[u8]) -> Result<Batch<'_>, Refusal> {
             _ => return Err(malformed("neither dictionary nor record batch after the schema")),
         }
     }
-    Ok(Batch { words: reader.words.lists, parts: reader.parts })
+    Ok(Batch { words: reader.words.all, parts: reader.parts })
 }
 
 struct Reader<'a> {
     plan: Plan,
-    /// Ids of dictionaries, and the numbers of their lists of words.
-    dictionaries: Vec<(i64, usize)>,
+    /// Ids of dictionaries, and where their words are.
+    dictionaries: Vec<(i64, Range<usize>)>,
     words: Words<'a>,
     parts: Vec<RecordBatch<'a>>,
 }
@@ -98,19 +99,15 @@ impl<'a> Reader<'a> {
         buffers: &mut Buffers<'a>,
         length: usize,
         validity: Option<&'a [u8]>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<Range<usize>, Refusal> {
         match kind {
             TextKind::Utf8 => {
-                let (offsets, data) = (buffers.next()?, buffers.next()?);
-                self.words.by_offsets(offsets, data, length, |at| {
-                    Some(u32::from_le_bytes(chunk(offsets, at.checked_mul(4)?)?) as usize)
-                })
+                let lie = (buffers.next()?, buffers.next()?);
+                self.words.by_offsets(lie, length, |end| u32::from_le_bytes(end) as usize)
             }
             TextKind::LargeUtf8 => {
-                let (offsets, data) = (buffers.next()?, buffers.next()?);
-                self.words.by_offsets(offsets, data, length, |at| {
-                    usize::try_from(u64::from_le_bytes(chunk(offsets, at.checked_mul(8)?)?)).ok()
-                })
+                let lie = (buffers.next()?, buffers.next()?);
+                self.words.by_offsets(lie, length, |end| usize::try_from(u64::from_le_bytes(end)).unwrap_or(usize::MAX))
             }
             TextKind::Utf8View => {
                 let views = buffers.next()?;
@@ -151,7 +148,7 @@ impl<'a> Reader<'a> {
                     let indices = Integers::new(buffers.next()?, index, None, length)?;
                     let known = self.dictionaries.iter().find(|(known, _)| *known == id);
                     let (_, words) = known.ok_or_else(|| malformed("a dictionary that did not come before its use"))?;
-                    texts.push((field, Texts { words: *words, indices: Some(indices), validity }));
+                    texts.push((field, Texts { words: words.clone(), indices: Some(indices), validity }));
                 }
                 Role::Ignored => {}
             }

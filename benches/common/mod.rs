@@ -47,6 +47,12 @@ impl Options {
         }
     }
 
+    /// The encoding's name, with how many requests a record has if it is more than one.
+    pub fn encoding(self) -> String {
+        let name = format!("{:?}", self.format).to_lowercase();
+        if self.per_record > 1 { format!("{name}/{}", self.per_record) } else { name }
+    }
+
     /// The first number, or with `--quick` the second.
     pub fn pick(self, full: u64, quick: u64) -> u64 {
         if self.quick { quick } else { full }

@@ -31,7 +31,7 @@ mod silence;
 mod state;
 mod tuning;
 
-pub use batch::{Batch, Changes, Output, Record};
+pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
 pub use state::State;
 pub use tuning::{

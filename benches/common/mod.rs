@@ -178,8 +178,9 @@ impl Requests {
         let count = keys.max(4_000);
         let payloads = match format {
             Format::Json => (0..count).map(json).collect(),
+            Format::Protobuf | Format::Avro => (0..count).map(|n| encoded(format, std::iter::once(json(n)))).collect(),
             // Keys of a batch are as mixed as those of single requests.
-            _ => (0..count.div_ceil(per_record).max(400.min(count)))
+            Format::Arrow => (0..count.div_ceil(per_record).max(400.min(count)))
                 .map(|record| {
                     encoded(format, (0..per_record).map(|row| json(mixed(record * per_record + row) % count)))
                 })

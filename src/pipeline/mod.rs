@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Most records of one poll.
+    /// Most records of one poll; long ones count as several, here and below: see [`Batch::weight`].
     pub poll_records: usize,
     /// Most records of one epoch.
     pub epoch_records: usize,
@@ -93,6 +93,8 @@ pub struct Pipeline<S, C, K> {
     next: Epoch,
     upper: Cut,
     open_records: usize,
+    /// What a record of the last poll weighed: see [`Batch::weight`].
+    weight: usize,
     opened: Instant,
     first_record: Option<Instant>,
     ready: Vec<Changes>,
@@ -147,6 +149,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             opened,
             ready,
             open_records: 0,
+            weight: 1,
             first_record: None,
             committed_us: last.map_or(0, |last| last.now_us),
             uncommitted: None,
@@ -231,7 +234,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// Whether so much waits that reading more would bring nothing on.
     fn has_enough(&self) -> bool {
-        self.backlog.len() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
+        self.backlog.weight() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
     }
 
     /// Polls unless enough waits already; returns how many records came.
@@ -242,7 +245,11 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         while let Some(spent) = self.engine.spent() {
             self.source.reuse(spent);
         }
-        let polled = self.source.poll(self.pace.poll_records, self.patience())?;
+        let polled = self.source.poll((self.pace.poll_records / self.weight).max(1), self.patience())?;
+        let of = |count: fn(&Batch) -> usize| polled.batches.iter().map(count).sum::<usize>();
+        if let Some(weight) = of(Batch::weight).checked_div(of(Batch::len)) {
+            self.weight = weight.max(1);
+        }
         self.present.polled(&polled);
         let before = self.backlog.len();
         polled.batches.into_iter().for_each(|batch| self.backlog.add(batch));
@@ -264,7 +271,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     fn push(&mut self, batch: Batch) -> Result<(), PortError> {
         let Some(next) = batch.next_offset() else { return Ok(()) };
         self.upper.0.insert(batch.partition, next);
-        self.open_records += batch.len();
+        self.open_records += batch.weight();
         self.first_record.get_or_insert_with(Instant::now);
         Ok(self.engine.push(batch)?)
     }

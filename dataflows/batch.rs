@@ -3,7 +3,7 @@
 use evenkeel_schemas::{Binding, Coordinates, Dataset, Partition};
 
 /// Records longer than this count as several: a batch of requests in an Arrow stream has about a hundred bytes each.
-pub const HEAVY_BYTES: usize = 1024;
+pub const HEAVY_BYTES: usize = 512;
 
 /// Records of one partition in offset order, payloads in one arena.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -188,17 +188,18 @@ fn columns_that_are_not_read_are_named() {
     };
     assert!(decode(&stream(columns(Arc::new(UInt8Array::from(vec![200])))))[0].1.is_ok());
     let text = stream(columns(Arc::new(StringArray::from(vec!["200"]))));
-    let [(None, Err(rejection))] = &decode(&text)[..] else {
-        panic!("one rejection is due")
-    };
+    let [(None, Err(rejection))] = &decode(&text)[..] else { panic!("one rejection is due") };
     assert_eq!(
         (rejection.reason, rejection.detail.as_str()),
         (Reason::Unsupported, "column status: write it as an integer")
     );
 }
 
+/// Dataset, key and value of each.
+type Outputs = Vec<(Dataset, Vec<u8>, Vec<u8>)>;
+
 /// What the engine says of a shop's minute in a format: outputs that name no offset, and rejections without offsets.
-fn run(format: Format, per_record: usize) -> (Vec<(Dataset, Vec<u8>, Vec<u8>)>, BTreeMap<Reason, u64>, u64) {
+fn run(format: Format, per_record: usize) -> (Outputs, BTreeMap<Reason, u64>, u64) {
     let mut plan = Plan::demo(3, NOW_US / 1_000_000 * 1_000_000, 60);
     (plan.requests_per_s, plan.malformed_per_million, plan.late_per_million) = (400, 2_000, 10_000);
     let start_us = plan.start_us;
@@ -239,7 +240,7 @@ fn run(format: Format, per_record: usize) -> (Vec<(Dataset, Vec<u8>, Vec<u8>)>, 
     (outputs, reasons, records)
 }
 
-fn sorted(all: &[Changes]) -> (Vec<(Dataset, Vec<u8>, Vec<u8>)>, BTreeMap<Reason, u64>) {
+fn sorted(all: &[Changes]) -> (Outputs, BTreeMap<Reason, u64>) {
     let (mut outputs, mut reasons) = (Vec::new(), BTreeMap::new());
     for output in all.iter().flat_map(|changes| &changes.outputs) {
         match output.dataset {

@@ -120,6 +120,12 @@ fn cpu_s() -> f64 {
     ticks.sum::<f64>() / TICKS_PER_S
 }
 
+/// Time on a CPU of the main thread, s (`schedstat` of proc(5), in ns); zero where the kernel does not count it.
+pub fn main_thread_cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 /// The peak of resident memory since [`Stopwatch::start`], MB.
 pub fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -204,8 +204,12 @@ fn fields_of_protobuf_come_in_any_order_and_the_last_one_wins() {
         &[0x12, 1, b'x'],                   // event_time_us as a string
         &[0x1a, 1, b'x', 0x20, 9, 0x28, 1], // status, latency_us and service with other wire types
     ] {
-        assert_eq!(requests(&with(unknown)), [same.clone()], "{unknown:02x?}");
-        assert_eq!(requests(&[&golden[..9], unknown, &golden[9..]].concat()), [same.clone()], "{unknown:02x?}");
+        assert_eq!(requests(&with(unknown)), std::slice::from_ref(&same), "{unknown:02x?}");
+        assert_eq!(
+            requests(&[&golden[..9], unknown, &golden[9..]].concat()),
+            std::slice::from_ref(&same),
+            "{unknown:02x?}"
+        );
     }
     let last = with(&[0x2a, 1, b'b', 0x18, 0xf7, 0x03, 0x25, 1, 0, 0, 0, 0x98, 0x80, 0x00, 0x90, 0x03]);
     assert_eq!(requests(&last), [Request { service: "b".into(), status: 400, latency_us: 1, ..same.clone() }]);

@@ -21,7 +21,7 @@ mod reader;
 pub use committer::{Committer, Inline, Threaded};
 pub use reader::EpochReader;
 
-use crate::ports::{Clock, Committed, PortError, Source};
+use crate::ports::{Clock, Committed, Polled, PortError, Source};
 use backlog::Backlog;
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
@@ -163,6 +163,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// The first epoch of all: empty, and its present is when the oldest record that waits came in.
     fn begin(&mut self) -> Result<(), PortError> {
         let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+        self.weigh(&polled);
         let wall_us = self.clock.now_us();
         let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
         self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));
@@ -246,14 +247,19 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             self.source.reuse(spent);
         }
         let polled = self.source.poll((self.pace.poll_records / self.weight).max(1), self.patience())?;
-        let of = |count: fn(&Batch) -> usize| polled.batches.iter().map(count).sum::<usize>();
-        if let Some(weight) = of(Batch::weight).checked_div(of(Batch::len)) {
-            self.weight = weight.max(1);
-        }
+        self.weigh(&polled);
         self.present.polled(&polled);
         let before = self.backlog.len();
         polled.batches.into_iter().for_each(|batch| self.backlog.add(batch));
         Ok(self.backlog.len() - before)
+    }
+
+    /// Notes what records weigh, so that the next poll takes fewer of heavy ones.
+    fn weigh(&mut self, polled: &Polled) {
+        let of = |count: fn(&Batch) -> usize| polled.batches.iter().map(count).sum::<usize>();
+        if let Some(weight) = of(Batch::weight).checked_div(of(Batch::len)) {
+            self.weight = weight.max(1);
+        }
     }
 
     /// Pushes what came in before the end of the open epoch's span. A time after the wall clock is the producer's error.

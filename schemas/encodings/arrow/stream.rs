@@ -55,7 +55,13 @@ pub(super) fn read(payload: &[u8]) -> Result<Batch<'_>, Refusal> {
         return Err(malformed("the first message is no schema"));
     }
     let plan = Plan::new(first.header)?;
-    let mut reader = Reader { plan, dictionaries: Vec::new(), words: Words::new(payload.len()), parts: Vec::new() };
+    let mut reader = Reader {
+        plan,
+        dictionaries: Vec::new(),
+        words: Words::new(payload.len()),
+        parts: Vec::new(),
+        left: MAX_BATCH_ROWS,
+    };
     while let Some(message) = next(&mut rest)? {
         match message.kind {
             DICTIONARY => reader.dictionary(&message)?,
@@ -72,6 +78,8 @@ struct Reader<'a> {
     dictionaries: Vec<(i64, Range<usize>)>,
     words: Words<'a>,
     parts: Vec<RecordBatch<'a>>,
+    /// So many more rows may come.
+    left: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -119,11 +127,11 @@ impl<'a> Reader<'a> {
 
     fn record_batch(&mut self, message: &Message<'a>) -> Result<(), Refusal> {
         let data = message.header;
-        let before = self.parts.iter().map(|part| part.rows).sum::<u32>();
-        let rows = u32::try_from(data.i64(0)).ok().filter(|rows| *rows <= MAX_BATCH_ROWS - before);
+        let rows = u32::try_from(data.i64(0)).ok().filter(|rows| *rows <= self.left);
         let rows = rows.ok_or_else(|| {
             Refusal(Reason::TooLarge, format!("more than {MAX_BATCH_ROWS} rows in a record: {} more", data.i64(0)))
         })?;
+        self.left -= rows;
         let mut buffers = Buffers::new(data, message.body)?;
         let (mut integers, mut texts) = ([const { None }; 3], Vec::with_capacity(9));
         for number in 0..self.plan.columns.len() {

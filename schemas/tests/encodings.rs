@@ -6,7 +6,6 @@ use evenkeel_schemas::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use serde_json::Value;
 
 const AT: Coordinates = Coordinates { topic: Topic::Requests, partition: 3, offset: 17 };
 
@@ -131,43 +130,6 @@ fn first_bytes_say_the_encoding() {
     assert_eq!(Encoding::of(b"\xc3\x02"), Encoding::Unknown);
 }
 
-/// The Parsing Canonical Form of a schema, by the rules of the specification that this one needs.
-fn canonical(schema: &Value, namespace: &str) -> String {
-    match schema {
-        Value::String(name) => format!("\"{name}\""),
-        Value::Object(map) if map["type"] == "record" => {
-            let namespace = map.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
-            let fields = map["fields"].as_array().unwrap().iter();
-            let fields =
-                fields.map(|it| format!("{{\"name\":{},\"type\":{}}}", it["name"], canonical(&it["type"], namespace)));
-            let name = map["name"].as_str().unwrap();
-            let fields = fields.collect::<Vec<_>>().join(",");
-            format!("{{\"name\":\"{namespace}.{name}\",\"type\":\"record\",\"fields\":[{fields}]}}")
-        }
-        Value::Object(map) => canonical(&map["type"], namespace),
-        other => panic!("{other}"),
-    }
-}
-
-/// CRC-64-AVRO by the table of the specification's Java code.
-fn rabin(bytes: &[u8]) -> u64 {
-    const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
-    let row = |byte: u64| (0..8).fold(byte, |row, _| (row >> 1) ^ (EMPTY & (row & 1).wrapping_neg()));
-    bytes.iter().fold(EMPTY, |sum, byte| (sum >> 8) ^ row((sum ^ u64::from(*byte)) & 0xff))
-}
-
-#[test]
-fn the_fingerprint_is_that_of_the_schema_file() {
-    let schema = serde_json::from_str::<Value>(REQUEST_AVSC).unwrap();
-    let fingerprint = rabin(canonical(&schema, "").as_bytes());
-    assert_eq!(unhex(GOLDEN[2].1)[2..10], fingerprint.to_le_bytes());
-    let mut other = unhex(GOLDEN[2].1);
-    other[5] ^= 1;
-    let (reason, detail) = refused(&other);
-    assert_eq!(reason, Reason::UnknownSchema);
-    assert!(detail.contains(&format!("{fingerprint:016x}")), "{detail}");
-}
-
 #[test]
 fn what_is_not_read_says_what_to_do() {
     for (payload, reason, says) in [
@@ -203,6 +165,9 @@ fn fields_of_protobuf_come_in_any_order_and_the_last_one_wins() {
         &[0x73, 0x10, 1, 0x1b, 0x1c, 0x74], // field 14, a group with a field and a group in it
         &[0x12, 1, b'x'],                   // event_time_us as a string
         &[0x1a, 1, b'x', 0x20, 9, 0x28, 1], // status, latency_us and service with other wire types
+        &[0x30, 1],                         // route as a varint, and below as 64 and 32 bits
+        &[0x31, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[0x2d, 1, b'x', 3, 4],
     ] {
         assert_eq!(requests(&with(unknown)), std::slice::from_ref(&same), "{unknown:02x?}");
         assert_eq!(
@@ -256,6 +221,30 @@ fn malformed_protobuf_says_where() {
         (&[0x11, 0, 0, 0, 0, 0, 0, 0, 0x80], Reason::TimeTooOld, "event_time_us -9223372036854775808"),
     ] {
         assert_eq!(refused(&[&golden[..], more].concat()), (reason, detail.to_owned()));
+    }
+}
+
+#[test]
+fn malformed_avro_names_its_field() {
+    let golden = unhex(GOLDEN[3].1);
+    let changed = |at: usize, byte: u8| {
+        let mut payload = golden.clone();
+        payload[at] = byte;
+        payload
+    };
+    // After ten bytes of head come eight of time, two each of status and latency, and the length of service.
+    let service = 22;
+    assert_eq!(usize::from(golden[service]) / 2, "caf\u{e9} \"zwei\"".len());
+    for (payload, detail) in [
+        ([&golden[..], &[0]].concat(), "bytes after the last field"),
+        (golden[..8].to_vec(), "cut off in its fingerprint"),
+        (golden[..14].to_vec(), "event_time_us"),
+        (changed(service, 0x01), "service"),
+        (changed(service, 0x7e), "service"),
+        (changed(service + 4, b'('), "service"),
+        (changed(golden.len() - 1, 0x02), "upstream"),
+    ] {
+        assert_eq!(refused(&payload), (Reason::NotAvro, detail.to_owned()));
     }
 }
 

@@ -1,7 +1,8 @@
-//! JSON bytes to committed in-memory outputs: decode, count by service and route, four windows, detectors, chain.
+//! Bytes of requests to committed in-memory outputs: decode, count by service and route, four windows, detectors, chain.
 //!
-//! Requests are made as they are read, on the thread that polls: its share of the CPU time is part of the figure. The
-//! last two lines have a database change after every hundred requests, each of which becomes an entry of the audit chain.
+//! Requests are made as they are read, on the thread that polls: its share of the CPU time is part of the figure. JSON, or
+//! `--encoding protobuf`, `avro`, or `arrow` with `--events-per-record 100`. The last two lines have a database change
+//! after every hundred requests, each of which becomes an entry of the audit chain.
 
 mod common;
 
@@ -24,12 +25,13 @@ fn main() {
     let options = Options::from_args();
     for (keys, seconds) in [(1_000, options.pick(10, 3)), (100_000, options.pick(6, 2))] {
         for workers in [1, 2] {
-            run(options, Generated::new(keys, 2, seconds * PER_S, PER_S), (keys, workers, seconds * PER_S));
+            let (total, per_s) = (seconds * PER_S / options.per_record, PER_S / options.per_record);
+            run(options, Generated::new(options, keys, 2, total, per_s), (keys, workers, total));
         }
     }
-    let total = options.pick(10, 3) * PER_S;
+    let (total, per_s) = (options.pick(10, 3) * PER_S / options.per_record, PER_S / options.per_record);
     for workers in [1, 2] {
-        let source = Generated::new(1_000, 2, total, PER_S).with_changes(CHANGE_EVERY);
+        let source = Generated::new(options, 1_000, 2, total, per_s).with_changes(CHANGE_EVERY);
         run(options, source, (1_000, workers, total + total / CHANGE_EVERY));
     }
 }
@@ -54,10 +56,11 @@ fn run(options: Options, source: Generated, (keys, workers, total): (u64, usize,
             ledger.forget();
         }
     }
-    let (wall_s, cpu_s) = (watch.wall_s(), watch.cpu_s());
+    let (wall_s, cpu_s, total) = (watch.wall_s(), watch.cpu_s(), total * options.per_record);
     options.report(
         "engine",
         &[
+            ("encoding", Value::from(options.encoding())),
             ("keys", Value::from(keys)),
             ("workers", Value::from(workers)),
             ("events_per_s", rounded(total as f64 / wall_s, 0)),

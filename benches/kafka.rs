@@ -1,7 +1,8 @@
 //! End to end on a real broker: records on a topic to outputs in committed transactions.
 //!
 //! `KAFKA_BOOTSTRAP=127.0.0.1:9092 cargo bench --bench kafka`; without it, it says that it was skipped. The requests
-//! are on the topic before the clock starts, as a backlog; broker and evenkeel share the machine.
+//! are on the topic before the clock starts, as a backlog; broker and evenkeel share the machine. JSON, or
+//! `--encoding protobuf`, `avro`, or `arrow` with `--events-per-record 100`.
 
 mod common;
 
@@ -28,7 +29,7 @@ fn main() -> Result<(), PortError> {
         return Ok(());
     };
     let tuning = Tuning { key_sets: vec![vec![Service, Route]], ..Tuning::default() };
-    let total = options.pick(3_000_000, 300_000);
+    let total = options.pick(3_000_000, 300_000) * if options.per_record > 1 { 4 } else { 1 } / options.per_record;
     for workers in [1, 2] {
         // Topics of its own for each run: what one committed is not for the next to go on from.
         let prefix = format!("bench.{}.", SystemClock.now_us());
@@ -36,15 +37,15 @@ fn main() -> Result<(), PortError> {
         topics::create_missing(&connection, &topics::inputs(PARTITIONS))?;
         topics::create_missing(&connection, &topics::outputs(tuning.audit_partitions))?;
         let watch = Stopwatch::start();
-        fill(&connection, total)?;
+        fill(options, &connection, total)?;
         run(options, &connection, &tuning, workers, (total, watch.wall_s()))?;
     }
     Ok(())
 }
 
 /// Puts the requests on their topic.
-fn fill(connection: &Connection, total: u64) -> Result<(), PortError> {
-    let mut requests = Generated::new(KEYS, PARTITIONS, total, PER_S);
+fn fill(options: Options, connection: &Connection, total: u64) -> Result<(), PortError> {
+    let mut requests = Generated::new(options, KEYS, PARTITIONS, total, PER_S / options.per_record);
     let mut producer = RecordProducer::new(connection.clone())?;
     loop {
         let polled = requests.poll(50_000, Duration::ZERO)?;
@@ -109,12 +110,13 @@ fn run(
         records += turn.committed.iter().map(|changes| changes.records).sum::<u64>();
         commits += usize::from(!turn.committed.is_empty());
     }
-    let wall_s = watch.wall_s() - opened_s;
+    let (wall_s, total) = (watch.wall_s() - opened_s, total * options.per_record);
     let times = times.lock().expect("nobody panics while holding it");
     let mean_s = times.iter().sum::<f64>() / times.len().max(1) as f64;
     options.report(
         "kafka",
         &[
+            ("encoding", Value::from(options.encoding())),
             ("keys", Value::from(KEYS)),
             ("workers", Value::from(workers)),
             ("events_per_s", rounded(total as f64 / wall_s, 0)),

@@ -10,6 +10,7 @@
 mod common;
 
 use common::{Options, Requests, rounded};
+use evenkeel::encode::Format;
 use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, RecordProducer, topics};
 use evenkeel::memory::MemoryLedger;
 use evenkeel::pipeline::{Committer, Inline, Pace, Pipeline, Threaded};
@@ -81,7 +82,8 @@ impl Source for Wire {
 
 /// Sends what is due until `end_us`, and what was due by then if it comes late.
 fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), start_us: i64, end_us: i64) {
-    let (requests, mut records, mut sent_us, mut n) = (Requests::new(1_000), Vec::new(), start_us, 0u64);
+    let (requests, mut records, mut sent_us, mut n) =
+        (Requests::new(1_000, (Format::Json, 1)), Vec::new(), start_us, 0u64);
     let bursts = |us: i64| (us - start_us) / BURST_EVERY_US;
     while sent_us < end_us {
         let until_us = SystemClock.now_us().min(end_us);

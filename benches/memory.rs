@@ -32,7 +32,7 @@ fn run(options: Options, (name, keys, per_hour): (&str, u64, u64)) {
     let keys = if options.quick { keys / 10 } else { keys };
     let tuning = Tuning { key_sets: vec![vec![Service, Route]], max_keys: 2_000_000, ..Tuning::default() };
     let (total, per_s) = (keys * per_hour * SECONDS / 3_600, (keys * per_hour / 3_600).max(1));
-    let (source, mut ledger) = (Generated::new(keys, 2, total, per_s), MemoryLedger::default());
+    let (source, mut ledger) = (Generated::new(options, keys, 2, total, per_s), MemoryLedger::default());
     let (clock, committed) = (source.clock(), ledger.recover().expect("memory answers"));
     let settings = (&tuning, 2, Pace::default());
     let mut pipeline =

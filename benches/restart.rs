@@ -40,7 +40,7 @@ fn main() -> Result<(), PortError> {
 fn run(options: Options, directory: &Path, step: &str, more: u64) -> Result<(), PortError> {
     let total = options.pick(SECONDS, 400) * PER_S;
     let tuning = Tuning { key_sets: vec![vec![Service, Route]], ..Tuning::default() };
-    let source = Generated::new(KEYS, 2, total + more, PER_S);
+    let source = Generated::new(options, KEYS, 2, total + more, PER_S);
     let clock = source.clock();
     let watch = Stopwatch::start();
     let mut ledger = EmbeddedLedger::open(directory)?;

@@ -12,7 +12,7 @@ use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use crate::worker::Start;
 use evenkeel_schemas::{
     Binding, Change, Control, Coordinates, Dimension, Event, Key, Outcome, Probe, Reason, Rejection, Request,
-    Telemetry, Topic, decode_request,
+    Telemetry, Topic, decode_requests,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -213,13 +213,14 @@ impl Decoder {
     }
 
     fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {
-        if record.at.topic == Topic::Requests
-            && let Some(request) = decode_request(record.payload)
-        {
-            return self.request(&request, record, say);
+        if record.at.topic == Topic::Requests {
+            return decode_requests(record.at, record.payload, &mut |row, request| match request {
+                Ok(request) => self.request(&request, (record, row), say),
+                Err(rejection) => say(Word::State(Fact::Rejected(rejection))),
+            });
         }
         let fact = match Event::decode(record.at, record.payload) {
-            Event::Request(request) => return self.request(&request, record, say),
+            Event::Request(request) => return self.request(&request, (record, None), say),
             Event::Telemetry(telemetry) => match self.judge_time(telemetry.event_time_us) {
                 None => Fact::Metric(sample(telemetry, record.at)),
                 Some(reason) => reject(reason, telemetry.event_time_us, record),
@@ -249,10 +250,10 @@ impl Decoder {
     }
 
     #[inline]
-    fn request(&mut self, request: &Request<'_>, record: Record<'_>, say: &mut impl FnMut(Word)) {
+    fn request(&mut self, request: &Request<'_>, place: (Record<'_>, Option<u32>), say: &mut impl FnMut(Word)) {
         match self.judge_time(request.event_time_us) {
             None => self.count(request, say),
-            Some(reason) => say(Word::State(reject(reason, request.event_time_us, record))),
+            Some(reason) => say(Word::State(reject_request(reason, request, place))),
         }
     }
 
@@ -333,6 +334,14 @@ fn value_of<'r>(request: &'r Request<'_>, dimension: Dimension) -> &'r str {
         Dimension::Version => &request.version,
         Dimension::Region => &request.region,
     }
+}
+
+/// A request whose time is not believed; in a batch it has a row.
+#[cold]
+fn reject_request(reason: Reason, request: &Request<'_>, (record, row): (Record<'_>, Option<u32>)) -> Fact {
+    let Some(row) = row else { return reject(reason, request.event_time_us, record) };
+    let detail = format!("event_time_us {}", request.event_time_us);
+    Fact::Rejected(Rejection::of_row(reason, &detail, record.at, row, request))
 }
 
 fn reject(reason: Reason, event_time_us: i64, record: Record<'_>) -> Fact {

@@ -33,7 +33,7 @@ mod state;
 mod tuning;
 mod worker;
 
-pub use batch::{Batch, Changes, Output, Record};
+pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
 pub use state::State;
 pub use tuning::{

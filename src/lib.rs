@@ -4,6 +4,7 @@ pub mod cli;
 pub mod cold;
 pub mod demo;
 pub mod embedded;
+pub mod encode;
 pub mod http;
 pub mod kafka;
 pub mod memory;

@@ -21,7 +21,7 @@ mod reader;
 pub use committer::{Committer, Inline, Threaded};
 pub use reader::EpochReader;
 
-use crate::ports::{Clock, Committed, PortError, Source};
+use crate::ports::{Clock, Committed, Polled, PortError, Source};
 use backlog::Backlog;
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Most records of one poll.
+    /// Most records of one poll; long ones count as several, here and below: see [`Batch::weight`].
     pub poll_records: usize,
     /// Most records of one epoch.
     pub epoch_records: usize,
@@ -96,6 +96,8 @@ pub struct Pipeline<S, C, K> {
     next: Epoch,
     upper: Cut,
     open_records: usize,
+    /// What a record of the last poll weighed: see [`Batch::weight`].
+    weight: usize,
     opened: Instant,
     first_record: Option<Instant>,
     ready: Vec<Changes>,
@@ -150,6 +152,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             opened,
             ready,
             open_records: 0,
+            weight: 1,
             first_record: None,
             committed_us: last.map_or(0, |last| last.now_us),
             uncommitted: None,
@@ -163,6 +166,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// The first epoch of all: empty, and its present is when the oldest record that waits came in.
     fn begin(&mut self) -> Result<(), PortError> {
         let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+        self.weigh(&polled);
         let wall_us = self.clock.now_us();
         let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
         self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));
@@ -233,7 +237,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// Whether so much waits that reading more would bring nothing on.
     fn has_enough(&self) -> bool {
-        self.backlog.len() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
+        self.backlog.weight() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
     }
 
     /// Polls unless enough waits already; returns how many records came.
@@ -244,11 +248,20 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         while let Some(spent) = self.engine.spent() {
             self.source.reuse(spent);
         }
-        let polled = self.source.poll(self.pace.poll_records, self.patience())?;
+        let polled = self.source.poll((self.pace.poll_records / self.weight).max(1), self.patience())?;
+        self.weigh(&polled);
         self.present.polled(&polled);
         let before = self.backlog.len();
         polled.batches.into_iter().for_each(|batch| self.backlog.add(batch));
         Ok(self.backlog.len() - before)
+    }
+
+    /// Notes what records weigh, so that the next poll takes fewer of heavy ones.
+    fn weigh(&mut self, polled: &Polled) {
+        let of = |count: fn(&Batch) -> usize| polled.batches.iter().map(count).sum::<usize>();
+        if let Some(weight) = of(Batch::weight).checked_div(of(Batch::len)) {
+            self.weight = weight.max(1);
+        }
     }
 
     /// Pushes what came in before the end of the open epoch's span. A time after the wall clock is the producer's error.
@@ -266,7 +279,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     fn push(&mut self, batch: Batch) -> Result<(), PortError> {
         let Some(next) = batch.next_offset() else { return Ok(()) };
         self.upper.0.insert(batch.partition, next);
-        self.open_records += batch.len();
+        self.open_records += batch.weight();
         self.first_record.get_or_insert_with(Instant::now);
         Ok(self.engine.push(batch)?)
     }

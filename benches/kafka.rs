@@ -111,7 +111,7 @@ fn run(
         commits += usize::from(!turn.committed.is_empty());
     }
     let (wall_s, total) = (watch.wall_s() - opened_s, total * options.per_record);
-    let times = times.lock().expect("nobody panics while holding it");
+    let times = times.lock().expect("nobody panics while holding it").clone();
     let mean_s = times.iter().sum::<f64>() / times.len().max(1) as f64;
     options.report(
         "kafka",

@@ -74,15 +74,21 @@ impl Teller<'_> {
     /// Says the windows of the keys that are due: staggered by key, so that no second has to say them all.
     fn baselines(&mut self, shard: &Shard, tick: i64) {
         let every_s = self.tuning.baseline_every_s;
+        let said = self.tuning.said_windows().unwrap_or_default();
         for state in shard.indices().map(|index| shard.key(index)) {
             let due = (tick + state.id.1 as i64 % every_s).rem_euclid(every_s) == 0;
-            if !due || state.recent().requests <= 0 {
+            if !due {
                 continue;
             }
-            let windows = WINDOWS.iter().enumerate().map(|(window, spec)| {
-                shard.total(window, state, &mut self.scratch);
-                (spec.name.to_owned(), Statistics::from(&self.scratch))
-            });
+            let statistics = |window: &usize| {
+                shard.total(*window, state, &mut self.scratch);
+                (WINDOWS[*window].name.to_owned(), Statistics::from(&self.scratch))
+            };
+            // The shorter a window, the sooner it holds nothing; then the longer ones are not worth saying.
+            let mut windows = said.iter().map(statistics).peekable();
+            if windows.peek().is_none_or(|(_, shortest)| shortest.requests <= 0) {
+                continue;
+            }
             let windows = windows.collect();
             let baseline = Baseline { key: (*state.key).clone(), at_us: (tick + 1) * TICK_US, windows };
             self.put.push(output(Dataset::Baselines, state.key.to_json(), &baseline));

@@ -1,5 +1,6 @@
 package peers;
 
+import java.util.ArrayDeque;
 import java.util.Arrays;
 
 /**
@@ -7,7 +8,7 @@ import java.util.Arrays;
  * the sum when it is complete and leaves it a minute later, so a window's end costs what two seconds hold, and no more.
  */
 final class Ring {
-    /** A minute, and room for seconds that are not complete yet. */
+    /** A minute, and room for seconds that are not complete yet: for what one partition is ahead of another. */
     private static final int SECONDS = 128;
 
     final String key;
@@ -19,6 +20,8 @@ final class Ring {
     private final int[] counts = new int[SECONDS];
     private final int[] errorCounts = new int[SECONDS];
     private int pending;
+    /** What came in before the ring had room for it. */
+    private final ArrayDeque<long[]> ahead = new ArrayDeque<>(0);
     /** Of the window, the counts of the buckets from {@code first} on. */
     private int[] sum = new int[0];
     private int first;
@@ -33,9 +36,15 @@ final class Ring {
     }
 
     void add(long second, long latencyUs, boolean isError) {
-        if (second < nextS || second - nextS >= SECONDS - Job.WINDOW_S) {
-            throw new IllegalStateException(key + ": second " + second + " while " + nextS + " is open");
+        pending++;
+        if (second - nextS >= SECONDS - Job.WINDOW_S) {
+            ahead.add(new long[] {second, latencyUs, isError ? 1 : 0});
+        } else {
+            keep(second, latencyUs, isError);
         }
+    }
+
+    private void keep(long second, long latencyUs, boolean isError) {
         int at = (int) (second % SECONDS);
         char[] list = buckets[at];
         if (list == null) {
@@ -45,7 +54,6 @@ final class Ring {
         }
         list[counts[at]++] = (char) Buckets.of(latencyUs);
         errorCounts[at] += isError ? 1 : 0;
-        pending++;
     }
 
     /** The second {@code nextS} is complete: brings the window to its end, and says it. */
@@ -64,6 +72,10 @@ final class Ring {
         counts[out] = 0;
         errorCounts[out] = 0;
         nextS++;
+        while (!ahead.isEmpty() && ahead.peek()[0] - nextS < SECONDS - Job.WINDOW_S) {
+            long[] sample = ahead.poll();
+            keep(sample[0], sample[1], sample[2] > 0);
+        }
         if (requests > 0) {
             rows.window(nextS, key, requests, errors, p99());
         }

@@ -51,7 +51,8 @@ pub struct Tuning {
     pub grace_ms: i64,
     /// While the shortest of its windows holds something, a key's baseline is said every so often, s.
     pub baseline_every_s: i64,
-    /// The windows of which a baseline speaks, by name, shortest first.
+    /// The windows of which a baseline speaks, by name, shortest first; fewer of them cost less, and with many keys that
+    /// are spoken of often it is they that cost most.
     pub baseline_windows: Vec<String>,
     /// Number of audit partitions; fixed for the life of a log.
     pub audit_partitions: u32,
@@ -205,6 +206,11 @@ impl Tuning {
         let index = |name: &String| WINDOWS.iter().position(|spec| spec.name == name);
         let said = self.baseline_windows.iter().map(index).collect::<Option<Vec<_>>>()?;
         (!said.is_empty() && said.is_sorted_by(|a, b| a < b)).then_some(said)
+    }
+
+    /// The shortest window of which a baseline speaks, by index in [`WINDOWS`].
+    pub fn shortest_said(&self) -> usize {
+        self.said_windows().and_then(|said| said.first().copied()).unwrap_or(0)
     }
 
     /// Most keys one shard holds.

@@ -11,9 +11,9 @@ mod files;
 
 use common::START_US;
 use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, topics};
-use evenkeel::memory::{FixedClock, MemoryLedger};
+use evenkeel::memory::FixedClock;
 use evenkeel::pipeline::{Pace, Pipeline, Threaded};
-use evenkeel::ports::{Ledger, PortError, Source};
+use evenkeel::ports::{Committed, Ledger, PortError, Source};
 use evenkeel_dataflows::{Changes, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::Dimension::{Route, Service};
 use evenkeel_schemas::{Baseline, Dataset, Topic};
@@ -59,14 +59,26 @@ fn connection() -> Result<Connection, Failure> {
 
 fn run() -> Result<(), Failure> {
     if std::env::var_os("PEERS_BROKERS").is_none() {
-        let ledger = MemoryLedger::default();
-        return through(FileSource::new(&list("PEERS_FILES")?), ledger.clone(), || ledger.forget());
+        return through(FileSource::new(&list("PEERS_FILES")?), Nowhere);
     }
     let connection = connection()?;
     let tuning = tuning();
     topics::create_missing(&connection, &topics::outputs(tuning.audit_partitions))?;
     let ledger = KafkaLedger::new(connection.clone(), format!("{}id", connection.prefix));
-    through(KafkaSource::new(connection, &[Topic::Requests]), ledger, || {})
+    through(KafkaSource::new(connection, &[Topic::Requests]), ledger)
+}
+
+/// A ledger that keeps nothing: the peers' outputs are kept nowhere either, but for the rows.
+struct Nowhere;
+
+impl Ledger for Nowhere {
+    fn recover(&mut self) -> Result<Committed, PortError> {
+        Ok(Committed::default())
+    }
+
+    fn commit(&mut self, _epochs: &[Changes]) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// Every key's minute, every second; nothing else is changed.
@@ -80,7 +92,7 @@ fn tuning() -> Tuning {
 }
 
 /// Everything from the source to its end, and on until the last second that counts has closed in every shard.
-fn through(source: impl Source, mut ledger: impl Ledger + 'static, forget: impl Fn()) -> Result<(), Failure> {
+fn through(source: impl Source, mut ledger: impl Ledger + 'static) -> Result<(), Failure> {
     let (tuning, events, end_s) = (tuning(), number("PEERS_EVENTS")?, number("PEERS_END_S")? as i64);
     tuning.check()?;
     let closed = |now_us: i64| tuning.oldest_open_tick(now_us) >= end_s;
@@ -97,7 +109,6 @@ fn through(source: impl Source, mut ledger: impl Ledger + 'static, forget: impl 
             records += changes.records;
             now_us = changes.binding.now_us;
             rows.take(&changes)?;
-            forget();
         }
     }
     rows.out.flush()?;

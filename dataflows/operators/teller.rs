@@ -7,8 +7,17 @@ use crate::Output;
 use crate::detectors::is_quiet;
 use crate::state::{output, record};
 use crate::tuning::{SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS};
-use evenkeel_schemas::{Baseline, Dataset, Rollup, Statistics, Tally};
+use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
+use serde::Serialize;
 use std::sync::Arc;
+
+/// An [`evenkeel_schemas::Baseline`] in the making: with many keys the copies of their names would cost most.
+#[derive(Serialize)]
+struct Said<'a> {
+    key: &'a Key,
+    at_us: i64,
+    windows: Vec<(&'static str, Statistics)>,
+}
 
 /// Says what closed ticks brought.
 pub(crate) struct Teller<'a> {
@@ -80,17 +89,14 @@ impl Teller<'_> {
             if !due {
                 continue;
             }
-            let statistics = |window: &usize| {
-                shard.total(*window, state, &mut self.scratch);
-                (WINDOWS[*window].name.to_owned(), Statistics::from(&self.scratch))
-            };
+            let statistics =
+                |window: &usize| (WINDOWS[*window].name, shard.statistics(*window, state, &mut self.scratch));
             // The shorter a window, the sooner it holds nothing; then the longer ones are not worth saying.
             let mut windows = said.iter().map(statistics).peekable();
             if windows.peek().is_none_or(|(_, shortest)| shortest.requests <= 0) {
                 continue;
             }
-            let windows = windows.collect();
-            let baseline = Baseline { key: (*state.key).clone(), at_us: (tick + 1) * TICK_US, windows };
+            let baseline = Said { key: &state.key, at_us: (tick + 1) * TICK_US, windows: windows.collect() };
             self.put.push(output(Dataset::Baselines, state.key.to_json(), &baseline));
         }
     }

@@ -46,7 +46,7 @@ def panel(axes, results, title):
 
 def main(source, out):
     with open(source) as results:
-        results = [it for it in json.load(results)["results"] if it.get("agrees")]
+        results = [it for it in json.load(results)["results"] if it["agrees"] and "events_per_s" in it]
     inputs = [name for name in ("file", "kafka") if any(it["input"] == name for it in results)]
     if not inputs:
         return

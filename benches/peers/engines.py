@@ -72,11 +72,11 @@ ENGINES = [
         note="processor with the same ring in a store of objects; no changelog",
     ),
     Engine(
-        "bytewax", "Bytewax", lambda: python("stream", "-m", "bytewax.testing", "-p2", "bytewax_ring:flow"), 3 * M, 3 * M,
+        "bytewax", "Bytewax", lambda: python("stream", "-m", "bytewax.testing", "-p2", "bytewax_ring:flow"), 3 * M, 2 * M,
         note="ring by hand in stateful_batch, two processes; no recovery store",
     ),
     Engine(
-        "pathway", "Pathway", lambda: script("stream", "pathway_windows"), 1 * M, 3 * M // 10,
+        "pathway", "Pathway", lambda: script("stream", "pathway_windows"), 1 * M, M // 2,
         env={"PATHWAY_THREADS": "2"}, revises=True, note="seconds by key, spread over windows; no persistence",
     ),
     Engine(

@@ -43,7 +43,12 @@ def run(command, env, log, within_s):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)  # with those of its children that it waited for
+    try:
+        _, status, usage = os.wait4(process.pid, 0)  # with those of its children that it waited for
+    except BaseException:
+        done.set()
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     wall_s = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     done.set()

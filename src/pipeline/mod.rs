@@ -47,6 +47,8 @@ pub struct Pace {
     pub in_flight: usize,
     /// So many outputs of complete epochs wait for the committer before reading stops.
     pub uncommitted_outputs: usize,
+    /// So long the first records of all are waited for, if there are any.
+    pub first_records: Duration,
     /// An epoch that is not committed after so long means that the brokers are away: see [`Pipeline::hold`].
     pub stalled: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Pace {
             span: Duration::from_secs(1),
             in_flight: 2,
             uncommitted_outputs: 200_000,
+            first_records: Duration::from_secs(30),
             stalled: Duration::from_secs(1),
         }
     }
@@ -157,9 +160,16 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         Ok(pipeline)
     }
 
-    /// The first epoch of all: empty, and its present is when the oldest record that waits came in.
+    /// The first epoch of all: empty, and its present is when the oldest record that waits came in. Brokers may take their
+    /// time for the first records; without them all the others would be late.
     fn begin(&mut self) -> Result<(), PortError> {
-        let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+        let started = Instant::now();
+        let polled = loop {
+            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+            if !polled.batches.is_empty() || polled.lagging.is_empty() || started.elapsed() > self.pace.first_records {
+                break polled;
+            }
+        };
         let wall_us = self.clock.now_us();
         let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
         self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));

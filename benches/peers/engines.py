@@ -1,4 +1,9 @@
-"""Who is compared: how each is started, on how many events, and what has to be said about it."""
+"""Who is compared: how each is started, on how many events, and what has to be said about it.
+
+Not here, because the package registries (PyPI, npm, crates.io, Maven Central, Debian) hold no engine that starts without
+Docker: RisingWave (clients; on crates.io a placeholder), Feldera (a client; its library `dbsp` has circuits and no
+connectors, and was not tried), Arroyo (a command that starts Docker), Denormalized (no package for this Python).
+"""
 
 import sys
 from dataclasses import dataclass, field

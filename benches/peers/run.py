@@ -66,27 +66,26 @@ def job(keys, events):
     }
 
 
-def made(path, env, command):
-    """Runs a command that makes a file, unless it is there; under another name until it is whole."""
-    if not path.exists():
-        print(f"making {path.name}", file=sys.stderr)
-        subprocess.run(command, env=env, check=True)
+def make(name, env, command):
+    print(f"making {name}", file=sys.stderr)
+    subprocess.run(command, env=env, check=True)
 
 
 def requests(keys, events):
-    env = job(keys, events)
-    done = DATA / f"{keys}-{events}.made"
-    made(done, env, evenkeel("generate"))
-    done.touch()
+    """Files are written once; the stamp says that they are whole."""
+    env, whole = job(keys, events), DATA / f"{keys}-{events}.whole"
+    if not all(map(os.path.exists, [whole, *env["PEERS_FILES"].split(":")])):
+        make(f"{events} requests of {keys} keys", env, evenkeel("generate"))
+        whole.touch()
     return env
 
 
 def reference(keys, events):
     """The answers for the first so many events; those for fewer are the first of them."""
     out, part = DATA / f"{keys}-{events}.csv", DATA / f"{keys}-{events}.part"
-    env = requests(keys, events)
     if not out.exists():
-        made(part, env, [TARGET / "venv-batch/bin/python", HERE / "python/reference.py", env["PEERS_FILES"], part])
+        env, compute = requests(keys, events), [TARGET / "venv-batch/bin/python", HERE / "python/reference.py"]
+        make(out.name, env, [*compute, env["PEERS_FILES"], part])
         part.rename(out)
     return out
 

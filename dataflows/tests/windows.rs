@@ -36,13 +36,18 @@ fn tuning() -> Tuning {
     Tuning { key_sets, baseline_every_s: 1, ..Tuning::default() }
 }
 
+/// Baselines that speak of this window and the longer ones.
+fn tuning_from(first_window: usize) -> Tuning {
+    let baseline_windows = WINDOWS[first_window..].iter().map(|spec| spec.name.to_owned()).collect();
+    Tuning { baseline_windows, ..tuning() }
+}
+
 #[test]
 fn windows_slots_and_rollups_equal_a_recomputation() {
     for seed in seeds(0..16) {
         println!("seed {seed}");
         let first_window = seed as usize % WINDOWS.len();
-        let baseline_windows = WINDOWS[first_window..].iter().map(|spec| spec.name.to_owned()).collect();
-        let tuning = Tuning { baseline_windows, ..tuning() };
+        let tuning = tuning_from(first_window);
         let traffic = Gaps::new(seed, &tuning);
         let all = run(&tuning, 1 + seed as usize / 4 % 2, 40, Resume::default(), &traffic.epochs);
         let mut check = Check { first_window, ..Check::default() };
@@ -82,12 +87,13 @@ fn windows_equal_the_reference_in_differential() {
 fn a_restart_amid_gaps_goes_on_bit_for_bit() {
     for seed in seeds(20..24) {
         println!("seed {seed}");
-        let traffic = Gaps::new(seed, &tuning());
-        let calm = run(&tuning(), 2, 40, Resume::default(), &traffic.epochs);
+        let tuning = tuning_from(seed as usize % WINDOWS.len());
+        let traffic = Gaps::new(seed, &tuning);
+        let calm = run(&tuning, 2, 40, Resume::default(), &traffic.epochs);
         for cut in (7..calm.len()).step_by(calm.len() / 7) {
-            let resume = common::resume(&tuning(), &calm[..cut]);
+            let resume = common::resume(&tuning, &calm[..cut]);
             let again = resume.bindings[0].epoch.0 as usize + 1;
-            let rest = run(&tuning(), 1, 40, resume, &traffic.epochs[again..]);
+            let rest = run(&tuning, 1, 40, resume, &traffic.epochs[again..]);
             assert_eq!(rest.len(), calm.len() - cut);
             rest.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
         }

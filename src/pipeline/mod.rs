@@ -47,8 +47,6 @@ pub struct Pace {
     pub in_flight: usize,
     /// So many outputs of complete epochs wait for the committer before reading stops.
     pub uncommitted_outputs: usize,
-    /// So long the first records of all are waited for, if there are any.
-    pub first_records: Duration,
     /// An epoch that is not committed after so long means that the brokers are away: see [`Pipeline::hold`].
     pub stalled: Duration,
 }
@@ -64,11 +62,13 @@ impl Default for Pace {
             span: Duration::from_secs(1),
             in_flight: 2,
             uncommitted_outputs: 200_000,
-            first_records: Duration::from_secs(30),
             stalled: Duration::from_secs(1),
         }
     }
 }
+
+/// The first records of all are waited for so long, if there are any.
+const FIRST_RECORDS: Duration = Duration::from_secs(30);
 
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
@@ -166,7 +166,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let started = Instant::now();
         let polled = loop {
             let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
-            if !polled.batches.is_empty() || polled.lagging.is_empty() || started.elapsed() > self.pace.first_records {
+            if !polled.batches.is_empty() || polled.lagging.is_empty() || started.elapsed() > FIRST_RECORDS {
                 break polled;
             }
         };

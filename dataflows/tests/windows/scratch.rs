@@ -2,7 +2,7 @@
 
 use crate::Baselines;
 use crate::gaps::Counted;
-use evenkeel_dataflows::{SHARDS, TICK_US, WINDOWS, WindowSpec};
+use evenkeel_dataflows::{SHARDS, TICK_US, WindowSpec};
 use evenkeel_schemas::{Key, KeyId, Rollup, Statistics, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -55,6 +55,11 @@ impl KeyState {
         &self.totals[RECENT]
     }
 
+    /// What the longest window keeps.
+    pub fn history(&self) -> &Tally {
+        &self.totals[LONGEST]
+    }
+
     /// What the key is usually like: the longest window without the last minute or so.
     pub fn usual(&mut self) -> Statistics {
         if std::mem::take(&mut self.is_stale) {

@@ -11,6 +11,11 @@ use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
 use serde::Serialize;
 use std::sync::Arc;
 
+/// Statistics without latencies: those cost a walk over the histogram.
+fn counts(tally: &Tally) -> Statistics {
+    Statistics { requests: tally.requests, errors: tally.errors, ..Statistics::default() }
+}
+
 /// An [`evenkeel_schemas::Baseline`] in the making: with many keys the copies of their names would cost most.
 #[derive(Serialize)]
 struct Said<'a> {
@@ -68,8 +73,13 @@ impl Teller<'_> {
         // A busy key is judged by the second, a quiet one by its shortest window.
         let busy = self.scratch.requests >= limits.min_requests;
         let state = shard.key_mut(index);
-        let span = Statistics::from(if busy { &self.scratch } else { state.recent() });
-        let usual = state.usual();
+        let span = if busy { &self.scratch } else { state.recent() };
+        // Latencies are not judged before there is a history; then counts are enough to tell that a key is quiet.
+        let is_new = state.history().requests < limits.min_history;
+        if is_new && state.watched == 0 && is_quiet(&counts(span), &counts(state.history()), limits) {
+            return;
+        }
+        let (span, usual) = (Statistics::from(span), state.usual());
         if !is_quiet(&span, &usual, limits) {
             state.watched = limits.of + 1;
         } else if state.watched == 0 {

@@ -49,8 +49,11 @@ pub struct Tuning {
     pub max_keys: usize,
     /// How long after its end a tick stays open for stragglers, ms; in shard `s`, `s` times [`SHARD_DELAY_US`] longer.
     pub grace_ms: i64,
-    /// While a key counts something, its baseline is said every so often, s.
+    /// While the shortest of its windows holds something, a key's baseline is said every so often, s.
     pub baseline_every_s: i64,
+    /// The windows of which a baseline speaks, by name, shortest first; fewer of them cost less, and with many keys that
+    /// are spoken of often it is they that cost most.
+    pub baseline_windows: Vec<String>,
     /// Number of audit partitions; fixed for the life of a log.
     pub audit_partitions: u32,
     /// The origin in the genesis of the audit chain.
@@ -131,6 +134,7 @@ impl Default for Tuning {
             max_keys: 200_000,
             grace_ms: 1_000,
             baseline_every_s: 10,
+            baseline_windows: WINDOWS.iter().map(|spec| spec.name.to_owned()).collect(),
             audit_partitions: 4,
             origin: evenkeel_schemas::audit::ORIGIN.to_owned(),
             mode: Mode::Observe,
@@ -184,6 +188,7 @@ impl Tuning {
             ("max_keys: 64 to 100000000", (SHARDS as usize..=100_000_000).contains(&self.max_keys)),
             ("grace_ms: 0 to 60000", (0..=60_000).contains(&self.grace_ms)),
             ("baseline_every_s: 1 to 60", (1..=60).contains(&self.baseline_every_s)),
+            ("baseline_windows: some of 10s, 1m, 5m and 1h, in this order", self.said_windows().is_some()),
             ("audit_partitions: 1 to 256", (1..=256).contains(&self.audit_partitions)),
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
@@ -194,6 +199,18 @@ impl Tuning {
             Some((rule, _)) => Err(format!("out of range: {rule}")),
             None => Ok(()),
         }
+    }
+
+    /// The windows of which a baseline speaks, by index in [`WINDOWS`]; `None` if they are not some of them in order.
+    pub fn said_windows(&self) -> Option<Vec<usize>> {
+        let index = |name: &String| WINDOWS.iter().position(|spec| spec.name == name);
+        let said = self.baseline_windows.iter().map(index).collect::<Option<Vec<_>>>()?;
+        (!said.is_empty() && said.is_sorted_by(|a, b| a < b)).then_some(said)
+    }
+
+    /// The shortest window of which a baseline speaks, by index in [`WINDOWS`].
+    pub fn shortest_said(&self) -> usize {
+        self.said_windows().and_then(|said| said.first().copied()).unwrap_or(0)
     }
 
     /// Most keys one shard holds.

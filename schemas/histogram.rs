@@ -112,11 +112,21 @@ impl Histogram {
         }
         let ranks = per_mille.map(|q| ((total as i128 * i128::from(q) + 999) / 1000).max(1) as i64);
         let (mut values, mut next, mut seen) = ([0; N], 0, 0i64);
-        for (bucket, count) in self.iter() {
-            seen = seen.wrapping_add(count);
-            while next < N && seen >= ranks[next] {
-                values[next] = value_of(bucket);
-                next += 1;
+        for (eight, counts) in self.counts.chunks(8).enumerate() {
+            // Most buckets hold no quantile: eight at a time, unless one is negative, for then a rank may lie amid them.
+            let (sum, signs) =
+                counts.iter().fold((0i64, 0), |(sum, signs), count| (sum.wrapping_add(*count), signs | count));
+            let after = seen.wrapping_add(sum);
+            if signs >= 0 && after >= seen && ranks.get(next).is_none_or(|rank| after < *rank) {
+                seen = after;
+                continue;
+            }
+            for (at, count) in counts.iter().enumerate() {
+                seen = seen.wrapping_add(*count);
+                while *count != 0 && next < N && seen >= ranks[next] {
+                    values[next] = value_of(self.first + (eight * 8 + at) as u16);
+                    next += 1;
+                }
             }
         }
         Some(values)

@@ -9,12 +9,12 @@ mod faulty;
 #[path = "commit/traffic.rs"]
 mod traffic;
 
-use evenkeel::memory::{FixedClock, MemoryLedger, MemoryLog};
+use evenkeel::memory::{FixedClock, MemoryLedger, MemoryLog, MemorySource};
 use evenkeel::pipeline::{Committer, Inline, Pace, Pipeline, Threaded};
-use evenkeel::ports::{Ledger, PortError};
+use evenkeel::ports::{Committed, Ledger, Polled, PortError, Source};
 use evenkeel_dataflows::{Changes, Tuning};
 use evenkeel_schemas::audit::{Chain, Entry};
-use evenkeel_schemas::{Command, Dataset};
+use evenkeel_schemas::{Command, Cut, Dataset, Partition, Topic};
 use faulty::{Call, Fault, Faults, Faulty, Script};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -252,4 +252,34 @@ fn a_backlog_is_judged_by_its_own_time() {
     assert!(rejections.len() > 5 && !rejections.iter().any(|output| from_the_future(&output.value)));
     let presents = all.iter().map(|changes| changes.binding.now_us).collect::<BTreeSet<_>>();
     assert!(presents.len() > 10, "14 s of records are at least as many epochs: {presents:?}");
+}
+
+/// A log that lies there and brings nothing at first, as that of brokers which are busy.
+struct Slow(MemorySource, u32);
+
+impl Source for Slow {
+    fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
+        self.0.seek(from)
+    }
+
+    fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError> {
+        if self.1 == 0 {
+            return self.0.poll(limit, wait);
+        }
+        self.1 -= 1;
+        Ok(Polled { batches: Vec::new(), lagging: vec![Partition { topic: Topic::Requests, partition: 0 }] })
+    }
+}
+
+#[test]
+fn the_present_of_a_first_start_is_that_of_a_backlog_which_takes_its_time() {
+    let world = World::new(3);
+    let first_us = |polls| {
+        let (source, ledger) = (Slow(world.log.source(), polls), Inline(MemoryLedger::default()));
+        let settings = (&world.tuning, 1, Pace::default());
+        let opened = Pipeline::open(source, Committed::default(), ledger, FixedClock::new(END_US), settings);
+        opened.unwrap().stop().unwrap()[0].binding.now_us
+    };
+    assert!(first_us(0) < END_US);
+    assert_eq!(first_us(3), first_us(0));
 }

@@ -301,10 +301,12 @@ impl Generated {
 
     /// The changes up to the time of the last request that was read, in Debezium's envelope, about 400 bytes each.
     fn changes(&mut self) -> Option<Batch> {
+        let every = self.change_every?;
         let at = Partition { topic: Topic::Changes, partition: 0 };
-        let (from, mut batch) = (self.next.next_offset(at), Batch::new(at));
+        let from = self.next.next_offset(at);
+        let mut batch = self.spent.pop().map_or_else(|| Batch::new(at), |spent| spent.renewed(at));
         let read = self.next.0.iter().filter(|(partition, _)| partition.topic == Topic::Requests);
-        for offset in from..read.map(|(_, next)| next).sum::<u64>() / self.change_every? {
+        for offset in from..read.map(|(_, next)| next).sum::<u64>() / every {
             let time_us = self.clock.0.load(Ordering::Relaxed);
             let row = format!(
                 "{{\"order_id\":{offset},\"customer_id\":{},\"total_cents\":{}}}",

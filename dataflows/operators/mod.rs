@@ -2,6 +2,7 @@
 
 pub(crate) mod epochwise;
 pub(crate) mod fold;
+mod key_state;
 mod open;
 mod open_ticks;
 pub(crate) mod shard;

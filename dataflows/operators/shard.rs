@@ -8,13 +8,14 @@
 //! ticks in `kept(window, b)`.
 //!
 //! # Decision
-//! Only the shortest window follows every tick. The others keep whole slots, ten seconds behind or more, so most of their
+//! Only the shortest window, and the shortest one of which baselines speak, follow every tick. The others keep whole slots, ten seconds behind or more, so most of their
 //! additions are of ten ticks or sixty at once; a baseline, said every few seconds, pays for the rest. Measured: the
 //! close of a tick costs a quarter of what it does with four totals that follow it.
 
+use super::key_state::KeyState;
 use super::open_ticks::OpenTicks;
 use super::slot::{Ring, Slot, add};
-use super::span::{LONGEST, RECENT, UNUSUAL_S, cover, kept, tail_tick};
+use super::span::{LONGEST, RECENT, UNUSUAL_S, cover, kept};
 use crate::lookup::Lookup;
 use crate::sheaf::Contribution;
 use crate::tuning::{SLOT_WIDTHS_S, WINDOWS};
@@ -25,38 +26,6 @@ use std::sync::Arc;
 
 fn empty_rings(open_tick: i64) -> [Ring; SLOT_WIDTHS_S.len()] {
     SLOT_WIDTHS_S.map(|width_s| Ring::new(width_s, open_tick.div_euclid(width_s)))
-}
-
-/// What is known of one key.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyState {
-    pub id: KeyId,
-    pub key: Arc<Key>,
-    /// The epoch in which the key was admitted.
-    pub admitted: u64,
-    /// What each window keeps.
-    totals: [Tally; WINDOWS.len()],
-    /// What the longest window keeps, in numbers; to be made anew if `is_stale`.
-    usual: Statistics,
-    is_stale: bool,
-    /// The last epoch in which an error was counted, plus one.
-    pub errors_in: u64,
-    /// So many more ticks go to the detectors, whatever they show.
-    pub watched: u32,
-    /// The newest minute in which something was counted that is no longer open.
-    newest_minute: i64,
-}
-
-impl KeyState {
-    /// The shortest window.
-    pub fn recent(&self) -> &Tally {
-        &self.totals[RECENT]
-    }
-
-    /// Whether no window holds anything any more when `open_tick` is the first open one, in which it counted `open`.
-    fn is_idle(&self, open_tick: i64, open: (i64, i64)) -> bool {
-        self.newest_minute * 60 < tail_tick(LONGEST, open_tick) && open.0 == 0
-    }
 }
 
 /// What a close brought.
@@ -84,13 +53,16 @@ pub(crate) struct Shard {
     open_tick: i64,
     /// The last epoch before a restart in which ticks closed.
     pub closed_in: u64,
+    /// The shortest window of which baselines speak.
+    said: usize,
     /// Memory that is used again.
     scratch: Tally,
 }
 
 impl Shard {
-    /// An empty shard whose first open tick is `open_tick` since the epoch `closed_in`.
-    pub fn new(number: u32, open_tick: i64, closed_in: u64) -> Self {
+    /// An empty shard whose first open tick is `open_tick` since the epoch `closed_in`; baselines speak of the window `said`
+    /// and longer ones.
+    pub fn new(number: u32, open_tick: i64, closed_in: u64, said: usize) -> Self {
         Self {
             number,
             keys: Vec::new(),
@@ -101,6 +73,7 @@ impl Shard {
             rings: empty_rings(open_tick),
             open_tick,
             closed_in,
+            said,
             scratch: Tally::default(),
         }
     }
@@ -255,7 +228,7 @@ impl Shard {
     /// Brings every total from the last open tick to the present one.
     fn move_on(&mut self, mut changed: Vec<(KeyId, u32)>, closed: &mut Closed) {
         for window in 0..WINDOWS.len() {
-            let (old, new) = (kept(window, self.open_tick - 1), kept(window, self.open_tick));
+            let (old, new) = (self.kept(window, self.open_tick - 1), self.kept(window, self.open_tick));
             if new.is_empty() {
                 continue;
             }
@@ -309,9 +282,9 @@ impl Shard {
                 }
             }
             for (id, (index, tally)) in &patches {
-                let (open_tick, open) = (self.open_tick, self.open.counted(*index));
+                let (open_tick, said, open) = (self.open_tick, self.said, self.open.counted(*index));
                 let state = self.key_mut(*index);
-                for window in (0..WINDOWS.len()).filter(|window| kept(*window, open_tick).contains(&tick)) {
+                for window in (0..WINDOWS.len()).filter(|window| kept(*window, open_tick, said).contains(&tick)) {
                     state.totals[window].add(tally, 1);
                 }
                 state.is_stale = true;
@@ -332,11 +305,20 @@ impl Shard {
         }
     }
 
-    /// What a window of a key holds, written over `tally`.
-    pub fn total(&self, window: usize, state: &KeyState, tally: &mut Tally) {
-        tally.clear();
-        tally.add(&state.totals[window], 1);
-        self.add_ticks(tally, state.id, kept(window, self.open_tick).end..self.open_tick);
+    fn kept(&self, window: usize, open_tick: i64) -> Range<i64> {
+        kept(window, open_tick, self.said)
+    }
+
+    /// What a window of a key shows; `scratch` is memory.
+    pub fn statistics(&self, window: usize, state: &KeyState, scratch: &mut Tally) -> Statistics {
+        let missing = self.kept(window, self.open_tick).end..self.open_tick;
+        if missing.is_empty() {
+            return Statistics::from(&state.totals[window]);
+        }
+        scratch.clear();
+        scratch.add(&state.totals[window], 1);
+        self.add_ticks(scratch, state.id, missing);
+        Statistics::from(&*scratch)
     }
 
     /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
@@ -350,7 +332,7 @@ impl Shard {
             return state.usual;
         }
         let (id, mut tally) = (state.id, state.totals[LONGEST].clone());
-        self.add_ticks(&mut tally, id, kept(LONGEST, self.open_tick).end..self.open_tick - UNUSUAL_S);
+        self.add_ticks(&mut tally, id, self.kept(LONGEST, self.open_tick).end..self.open_tick - UNUSUAL_S);
         Statistics::from(&tally)
     }
 
@@ -375,7 +357,7 @@ impl Shard {
             }
         }
         for window in 0..WINDOWS.len() {
-            for slot in cover(kept(window, self.open_tick)) {
+            for slot in cover(self.kept(window, self.open_tick)) {
                 self.add_slot(window, slot, 1);
             }
         }

@@ -16,12 +16,14 @@ pub(crate) fn tail_tick(window: usize, open_tick: i64) -> i64 {
     (open_tick - spec.length_s).div_euclid(spec.slot_s) * spec.slot_s
 }
 
-/// The ticks whose total a window keeps when `open_tick` is the first open one.
-pub(crate) fn kept(window: usize, open_tick: i64) -> Range<i64> {
+/// The ticks whose total a window keeps when `open_tick` is the first open one; besides the shortest one the window
+/// `said` follows every tick, unless it is the longest.
+pub(crate) fn kept(window: usize, open_tick: i64, said: usize) -> Range<i64> {
     let (tail, tens) = (tail_tick(window, open_tick), open_tick.div_euclid(10) * 10);
     let end = match window {
         RECENT => open_tick,
         LONGEST => tens - UNUSUAL_S,
+        _ if window == said => open_tick,
         _ if WINDOWS[window].slot_s > 1 => tens,
         _ => tail,
     };
@@ -47,8 +49,9 @@ mod tests {
     #[test]
     fn kept_spans_begin_where_their_window_does_and_move_by_whole_slots() {
         for open_tick in 1_795_246_400..1_795_246_400 + 7_300 {
-            for (window, spec) in WINDOWS.iter().enumerate() {
-                let (old, new) = (kept(window, open_tick - 1), kept(window, open_tick));
+            for (window, said) in (0..WINDOWS.len()).flat_map(|window| [(window, RECENT), (window, window)]) {
+                let spec = &WINDOWS[window];
+                let (old, new) = (kept(window, open_tick - 1, said), kept(window, open_tick, said));
                 assert_eq!(new.start, tail_tick(window, open_tick));
                 assert!(new.end <= open_tick && old.end <= new.end);
                 let width_s = |(width, _): (usize, i64)| SLOT_WIDTHS_S[width];

@@ -7,8 +7,22 @@ use crate::Output;
 use crate::detectors::is_quiet;
 use crate::state::{output, record};
 use crate::tuning::{SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS};
-use evenkeel_schemas::{Baseline, Dataset, Rollup, Statistics, Tally};
+use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
+use serde::Serialize;
 use std::sync::Arc;
+
+/// Statistics without latencies: those cost a walk over the histogram.
+fn counts(tally: &Tally) -> Statistics {
+    Statistics { requests: tally.requests, errors: tally.errors, ..Statistics::default() }
+}
+
+/// An [`evenkeel_schemas::Baseline`] in the making: with many keys the copies of their names would cost most.
+#[derive(Serialize)]
+struct Said<'a> {
+    key: &'a Key,
+    at_us: i64,
+    windows: Vec<(&'static str, Statistics)>,
+}
 
 /// Says what closed ticks brought.
 pub(crate) struct Teller<'a> {
@@ -58,9 +72,16 @@ impl Teller<'_> {
         shard.tick(tick, shard.key(index), &mut self.scratch);
         // A busy key is judged by the second, a quiet one by its shortest window.
         let busy = self.scratch.requests >= limits.min_requests;
+        let state = shard.key(index);
+        let span = if busy { &self.scratch } else { state.recent() };
+        // Without a history latencies are not judged, and errors that are few without one are few with any.
+        let none = Statistics::default();
+        if state.watched == 0 && state.is_new(limits.min_history) && is_quiet(&counts(span), &none, limits) {
+            return;
+        }
+        let span = Statistics::from(span);
         let usual = shard.usual(index, limits.min_history);
         let state = shard.key_mut(index);
-        let span = Statistics::from(if busy { &self.scratch } else { state.recent() });
         if !is_quiet(&span, &usual, limits) {
             state.watched = limits.of + 1;
         } else if state.watched == 0 {
@@ -74,17 +95,20 @@ impl Teller<'_> {
     /// Says the windows of the keys that are due: staggered by key, so that no second has to say them all.
     fn baselines(&mut self, shard: &Shard, tick: i64) {
         let every_s = self.tuning.baseline_every_s;
+        let said = self.tuning.said_windows().unwrap_or_default();
         for state in shard.indices().map(|index| shard.key(index)) {
             let due = (tick + state.id.1 as i64 % every_s).rem_euclid(every_s) == 0;
-            if !due || state.recent().requests <= 0 {
+            if !due {
                 continue;
             }
-            let windows = WINDOWS.iter().enumerate().map(|(window, spec)| {
-                shard.total(window, state, &mut self.scratch);
-                (spec.name.to_owned(), Statistics::from(&self.scratch))
-            });
-            let windows = windows.collect();
-            let baseline = Baseline { key: (*state.key).clone(), at_us: (tick + 1) * TICK_US, windows };
+            let statistics =
+                |window: &usize| (WINDOWS[*window].name, shard.statistics(*window, state, &mut self.scratch));
+            // The shorter a window, the sooner it holds nothing; then the longer ones are not worth saying.
+            let mut windows = said.iter().map(statistics).peekable();
+            if windows.peek().is_none_or(|(_, shortest)| shortest.requests <= 0) {
+                continue;
+            }
+            let baseline = Said { key: &state.key, at_us: (tick + 1) * TICK_US, windows: windows.collect() };
             self.put.push(output(Dataset::Baselines, state.key.to_json(), &baseline));
         }
     }

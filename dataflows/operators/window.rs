@@ -103,7 +103,7 @@ impl Recovered {
         let open_tick = self.presents.last().map_or(i64::MIN, open_at);
         let closed_in = self.presents.partition_point(|present| open_at(present) < open_tick);
         let closed_in = self.presents.get(closed_in).map_or(0, |(epoch, _)| *epoch);
-        Shard::new(number as u32, open_tick, closed_in)
+        Shard::new(number as u32, open_tick, closed_in, tuning.shortest_said())
     }
 }
 
@@ -251,7 +251,7 @@ impl Windows {
         for shard in &mut self.shards {
             let until = teller.tuning.open_tick(u64::from(shard.number), now.now_us);
             if shard.open_tick() == i64::MIN {
-                *shard = Shard::new(shard.number, until, now.epoch.0);
+                *shard = Shard::new(shard.number, until, now.epoch.0, teller.tuning.shortest_said());
             }
             shard.close(until, |shard, tick, closed| teller.tell(shard, tick, &closed));
         }

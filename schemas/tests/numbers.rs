@@ -128,6 +128,22 @@ proptest! {
     }
 
     #[test]
+    fn quantiles_are_found_where_a_walk_over_the_buckets_finds_them(
+        counts in vec((0..200u16, -2i64..9), 1..80), q in 0..1001u32
+    ) {
+        let mut histogram = Histogram::default();
+        counts.iter().for_each(|(bucket, count)| histogram.add(*bucket, *count));
+        let total = counts.iter().map(|(_, count)| count).sum::<i64>();
+        let (rank, mut seen) = (((total * i64::from(q) + 999) / 1000).max(1), 0);
+        let reaches = |(_, count): &(u16, i64)| {
+            seen += count;
+            seen >= rank
+        };
+        let found = histogram.iter().find(reaches).map(|(bucket, _)| value_of(bucket));
+        prop_assert_eq!(histogram.quantile(q), found.filter(|_| total > 0));
+    }
+
+    #[test]
     fn quantiles_are_within_a_128th(values in vec(latency(), 1..400), mut per_mille in any::<[Index; 3]>()) {
         let mut tally = Tally::default();
         values.iter().for_each(|value| tally.count(*value, false));

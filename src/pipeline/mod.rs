@@ -70,6 +70,9 @@ impl Default for Pace {
 /// How long the workers are waited for before the source is asked again, while it brings nothing.
 const REST: Duration = Duration::from_micros(200);
 
+/// The first records of all are waited for so long, if there are any.
+const FIRST_RECORDS: Duration = Duration::from_secs(30);
+
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
 
@@ -163,9 +166,16 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         Ok(pipeline)
     }
 
-    /// The first epoch of all: empty, and its present is when the oldest record that waits came in.
+    /// The first epoch of all: empty, and its present is when the oldest record that waits came in. Brokers may take their
+    /// time for the first records; without them all the others would be late.
     fn begin(&mut self) -> Result<(), PortError> {
-        let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+        let started = Instant::now();
+        let polled = loop {
+            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+            if !polled.batches.is_empty() || polled.lagging.is_empty() || started.elapsed() > FIRST_RECORDS {
+                break polled;
+            }
+        };
         self.weigh(&polled);
         let wall_us = self.clock.now_us();
         let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));

@@ -2,7 +2,7 @@
 
 use crate::Baselines;
 use crate::gaps::Counted;
-use evenkeel_dataflows::{SHARDS, TICK_US, WINDOWS, WindowSpec};
+use evenkeel_dataflows::{SHARDS, TICK_US, WindowSpec};
 use evenkeel_schemas::{Key, KeyId, Rollup, Statistics, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -35,14 +35,14 @@ impl Scratch {
         sum
     }
 
-    /// What is to be said when these ticks of a shard close, one after the other.
-    pub fn baselines(&self, shard: u64, closing: Range<i64>) -> Baselines {
+    /// What is to be said of these windows when these ticks of a shard close, one after the other.
+    pub fn baselines(&self, windows: &[WindowSpec], shard: u64, closing: Range<i64>) -> Baselines {
         let mut baselines = Baselines::new();
         for open_tick in closing.map(|tick| tick + 1) {
             for (key, _) in self.ticks.iter().filter(|(_, (id, _))| id.0 % SHARDS == shard) {
                 let total = |spec| self.sum(key, tail_tick(spec, open_tick)..open_tick);
-                if total(&WINDOWS[0]).requests > 0 {
-                    let windows = WINDOWS.iter().map(|spec| (spec.name.to_owned(), Statistics::from(&total(spec))));
+                if total(&windows[0]).requests > 0 {
+                    let windows = windows.iter().map(|spec| (spec.name.to_owned(), Statistics::from(&total(spec))));
                     baselines.insert((open_tick * TICK_US, key.clone()), windows.collect());
                 }
             }

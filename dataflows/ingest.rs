@@ -83,12 +83,7 @@ pub(crate) struct Ingested<'s> {
 }
 
 /// Reads the inbox until it is dropped by everybody else.
-pub(crate) fn ingest<'s>(
-    scope: Scope<'s, u64>,
-    inbox: &Inbox,
-    calendar: &Calendar,
-    start: &Start,
-) -> Ingested<'s> {
+pub(crate) fn ingest<'s>(scope: Scope<'s, u64>, inbox: &Inbox, calendar: &Calendar, start: &Start) -> Ingested<'s> {
     let (inbox, calendar, opened, spent) = (Rc::downgrade(inbox), calendar.clone(), start.opened, start.spent.clone());
     let mut decoder = Decoder::new(start);
     let peers = scope.peers() as u64;

@@ -22,6 +22,7 @@ mod engine;
 mod graph;
 mod incidents;
 mod ingest;
+mod links;
 mod lookup;
 mod operators;
 mod policy;
@@ -30,10 +31,12 @@ mod sheaf;
 mod silence;
 mod state;
 mod tuning;
+mod wire;
 mod worker;
 
 pub use batch::{Batch, Changes, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
+pub use links::Links;
 pub use state::State;
 pub use tuning::{
     Detection, FUTURE_TOLERANCE_US, Recovery, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,

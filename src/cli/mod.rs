@@ -44,7 +44,7 @@ enum Command {
     #[command(after_help = "Example:\n  evenkeel demo --seconds 60 --seed 7 --data ./demo --keep")]
     Demo(DemoArgs),
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
-    #[command(after_help = "Example:\n  evenkeel run --brokers 127.0.0.1:9092 --http 127.0.0.1:9464")]
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Compute a data directory again from its records and bindings; ends with one hash over all outputs.
     #[command(after_help = "Example:\n  evenkeel replay ./demo --workers 4")]
@@ -73,6 +73,14 @@ enum Command {
         name: Option<String>,
     },
 }
+
+const RUN_EXAMPLES: &str = "Examples:
+  evenkeel run --brokers 127.0.0.1:9092 --http 127.0.0.1:9464
+
+Two processes that share the work, started in any order; an input topic should have a few partitions for each:
+  printf '10.0.0.1:7701\\n10.0.0.2:7701\\n' > hosts
+  evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 0/2
+  evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 1/2";
 
 /// Where a broker is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -126,6 +134,12 @@ struct RunArgs {
     /// One pipeline at a time commits under this name; a second one takes over.
     #[arg(long, env = "EVENKEEL_TRANSACTIONAL_ID")]
     transactional_id: Option<String>,
+    /// This is process I of N that share the work; they count from 0, and process 0 commits for all. Needs --hosts.
+    #[arg(long, env = "EVENKEEL_PROCESS", value_name = "I/N")]
+    process: Option<String>,
+    /// Where the processes listen for each other: one host:port a line, process 0 first; the same file for all.
+    #[arg(long, env = "EVENKEEL_HOSTS", value_name = "FILE")]
+    hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[expect(clippy::disallowed_types, reason = "how long the caller waits is no part of what is computed")]
+use std::time::Instant;
 use timely::CommunicationConfig;
 use timely::communication::allocator::AllocatorBuilder;
 
@@ -234,6 +236,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "how long the caller waits changes no output"
+    )]
     pub fn wait(&mut self, patience: Duration) -> Result<Option<Changes>, Stopped> {
         let deadline = Instant::now() + patience;
         let mut steps = 0;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use timely::WorkerConfig;
 use timely::communication::Allocator;
 use timely::communication::allocator::AllocatorBuilder;
@@ -62,7 +62,7 @@ impl Seat {
             AllocatorBuilder::Process(builder) => Allocator::Process(builder.build()),
             AllocatorBuilder::Tcp(builder) => Allocator::Tcp(builder.build()),
         };
-        let mut worker = Worker::new(WorkerConfig::default(), allocator, Some(Instant::now()));
+        let mut worker = Worker::new(WorkerConfig::default(), allocator, None);
         let (inbox, outbox, calendar) = (Inbox::default(), Outbox::default(), Calendar::default());
         let setting = Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, start };
         let (probe, activator) = worker.dataflow(|scope| build(scope, &setting));

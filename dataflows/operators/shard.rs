@@ -14,7 +14,7 @@
 
 use super::open::Open;
 use super::slot::{Ring, Slot, add};
-use super::span::{LONGEST, RECENT, cover, kept, tail_tick};
+use super::span::{LONGEST, RECENT, UNUSUAL_S, cover, kept, tail_tick};
 use crate::lookup::Lookup;
 use crate::sheaf::Contribution;
 use crate::tuning::{SLOT_WIDTHS_S, WINDOWS};
@@ -53,14 +53,6 @@ impl KeyState {
     /// The shortest window.
     pub fn recent(&self) -> &Tally {
         &self.totals[RECENT]
-    }
-
-    /// What the key is usually like: the longest window without the last minute or so.
-    pub fn usual(&mut self) -> Statistics {
-        if std::mem::take(&mut self.is_stale) {
-            self.usual = Statistics::from(&self.totals[LONGEST]);
-        }
-        self.usual
     }
 
     /// Whether no window holds anything any more when `open_tick` is the first open one.
@@ -351,6 +343,21 @@ impl Shard {
         tally.clear();
         tally.add(&state.totals[window], 1);
         self.add_ticks(tally, state.id, kept(window, self.open_tick).end..self.open_tick);
+    }
+
+    /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
+    /// without up to ten seconds more.
+    pub fn usual(&mut self, index: u32, enough: i64) -> Statistics {
+        let state = self.keys[index as usize].as_mut().expect("indices are handed out for keys that are held");
+        if std::mem::take(&mut state.is_stale) {
+            state.usual = Statistics::from(&state.totals[LONGEST]);
+        }
+        if state.usual.requests >= enough {
+            return state.usual;
+        }
+        let (id, mut tally) = (state.id, state.totals[LONGEST].clone());
+        self.add_ticks(&mut tally, id, kept(LONGEST, self.open_tick).end..self.open_tick - UNUSUAL_S);
+        Statistics::from(&tally)
     }
 
     /// What a key counted in a closed tick, written over `tally`.

@@ -8,7 +8,7 @@ pub(crate) const RECENT: usize = 0;
 /// The longest window; what it keeps is what a key is usually like.
 pub(crate) const LONGEST: usize = WINDOWS.len() - 1;
 /// An anomaly shall not be part of what it is measured against: the longest window keeps nothing of the last minute.
-const UNUSUAL_S: i64 = 60;
+pub(crate) const UNUSUAL_S: i64 = 60;
 
 /// The first tick a window holds when `open_tick` is the first open one.
 pub(crate) fn tail_tick(window: usize, open_tick: i64) -> i64 {

@@ -58,9 +58,9 @@ impl Teller<'_> {
         shard.tick(tick, shard.key(index), &mut self.scratch);
         // A busy key is judged by the second, a quiet one by its shortest window.
         let busy = self.scratch.requests >= limits.min_requests;
+        let usual = shard.usual(index, limits.min_history);
         let state = shard.key_mut(index);
         let span = Statistics::from(if busy { &self.scratch } else { state.recent() });
-        let usual = state.usual();
         if !is_quiet(&span, &usual, limits) {
             state.watched = limits.of + 1;
         } else if state.watched == 0 {

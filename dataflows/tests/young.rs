@@ -1,0 +1,53 @@
+//! A key of which little is known yet: its history follows the second, and is none until it is enough.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::START_US;
+use evenkeel_dataflows::{Batch, Engine, Resume, TICK_US, Tuning};
+use evenkeel_schemas::{Binding, Cut, Dataset, Decision, Dimension, Epoch, Partition, Topic, Verdict};
+use std::time::Duration;
+
+/// When a key with 25 requests a second, four times as slow from `slow_s` on, is said to be slow, s after its start.
+fn found_s(slow_s: i64) -> Option<i64> {
+    let tuning = Tuning { key_sets: vec![vec![Dimension::Service]], ..Tuning::default() };
+    let mut engine = Engine::new(&tuning, 1, Resume::default());
+    let (at, mut found) = (Partition { topic: Topic::Requests, partition: 0 }, None);
+    let (mut upper, mut next) = (Cut::default(), 0);
+    for second in 0..slow_s + 20 {
+        let mut batch = Batch::new(at);
+        for n in 0..25 {
+            let (event_time_us, usual_us) = (START_US + (second - 1) * TICK_US + n * 40_000, 20_000 + n * 100);
+            let latency_us = usual_us * if second > slow_s { 4 } else { 1 };
+            let request = format!(
+                "{{\"event_time_us\":{event_time_us},\"service\":\"s\",\"status\":200,\"latency_us\":{latency_us}}}"
+            );
+            batch.push(next, event_time_us, &[], request.as_bytes());
+            next += 1;
+        }
+        if second > 0 {
+            upper.0.insert(at, next);
+            engine.push(batch).unwrap();
+        }
+        let (epoch, now_us) = (Epoch(second as u64), START_US + second * TICK_US);
+        engine.close(Binding { epoch, now_us, resume: Epoch(0), upper: upper.clone() }).unwrap();
+        let changes = engine.wait(Duration::from_secs(60)).unwrap().unwrap();
+        let verdicts = changes.outputs.iter().filter(|output| output.dataset == Dataset::Verdicts);
+        let verdicts = verdicts.map(|output| serde_json::from_slice::<Verdict>(&output.value).unwrap());
+        let fired = verdicts.filter(|verdict| verdict.decision == Decision::Fire).map(|verdict| verdict.at_us);
+        found = found.or(fired.map(|at_us| (at_us - START_US) / TICK_US).next());
+    }
+    found
+}
+
+#[test]
+fn twelve_seconds_before_the_last_minute_are_a_history() {
+    // Four slow ticks of five: the first is judged against 300 requests, the least there may be.
+    assert_eq!(found_s(71), Some(75));
+}
+
+#[test]
+fn eleven_are_none_until_the_second_that_follows() {
+    // Judged against 275 requests the first slow tick says nothing.
+    assert_eq!(found_s(70), Some(75));
+}

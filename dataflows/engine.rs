@@ -115,8 +115,9 @@ impl Engine {
     /// # Panics
     /// If threads cannot be started.
     pub fn in_cluster(tuning: &Tuning, links: Links, resume: Resume) -> Self {
-        let builders = links.builders.into_iter().map(AllocatorBuilder::Tcp).collect();
-        Self::connected(builders, Box::new(links.guard), true, (tuning, resume))
+        let (builders, guard) = links.take();
+        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+        Self::connected(builders, Box::new(guard), true, (tuning, resume))
     }
 
     fn connected(

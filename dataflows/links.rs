@@ -10,10 +10,7 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 ///
 /// A connection that breaks ends its threads with a panic whose message begins with `timely communication error:`, and
 /// then every worker that uses it: [`Stopped`](crate::Stopped) says so to the engine's caller.
-pub struct Links {
-    pub(crate) builders: Vec<TcpBuilder>,
-    pub(crate) guard: CommsGuard,
-}
+pub struct Links(Option<(Vec<TcpBuilder>, CommsGuard)>);
 
 impl Links {
     /// Takes one connection to each other process, in their order, and `None` in the place of this one.
@@ -27,6 +24,18 @@ impl Links {
         let hooks = Hooks::default();
         let inner = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), hooks.spill.clone());
         let (builders, guard) = initialize_networking_from_sockets(inner, sockets, own, workers, hooks)?;
-        Ok(Self { builders, guard })
+        Ok(Self(Some((builders, guard))))
+    }
+
+    /// What builds the workers, and what waits for the connections to end when it is dropped.
+    pub(crate) fn take(mut self) -> (Vec<TcpBuilder>, CommsGuard) {
+        self.0.take().expect("taken once, for this consumes it")
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        // Nobody used the connections: nobody ends them, and waiting for that would be for ever.
+        std::mem::forget(self.0.take());
     }
 }

@@ -19,11 +19,9 @@ fn connection() -> (TcpStream, TcpStream) {
 /// For each of so many processes a connection to every other.
 fn connections(processes: usize) -> Vec<Vec<Option<TcpStream>>> {
     let mut all = (0..processes).map(|_| (0..processes).map(|_| None).collect::<Vec<_>>()).collect::<Vec<_>>();
-    for low in 0..processes {
-        for high in low + 1..processes {
-            let (one, other) = connection();
-            (all[low][high], all[high][low]) = (Some(one), Some(other));
-        }
+    for (low, high) in (0..processes).flat_map(|low| (low + 1..processes).map(move |high| (low, high))) {
+        let (one, other) = connection();
+        (all[low][high], all[high][low]) = (Some(one), Some(other));
     }
     all
 }

@@ -46,8 +46,11 @@ enum Command {
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Compute a data directory again from its records and bindings; ends with one hash over all outputs.
-    #[command(after_help = "Example:\n  evenkeel replay ./demo --workers 4")]
+    /// Compute a data directory, or what is on a broker, again from its records and bindings; ends with one hash over all
+    /// outputs.
+    #[command(
+        after_help = "Examples:\n  evenkeel replay ./demo --workers 4\n  evenkeel replay --brokers 127.0.0.1:9092 --check"
+    )]
     Replay(ReplayArgs),
     /// Follow the audit chain of a data or cold directory: exit 0 whole, 1 tampered, 2 unusable.
     #[command(after_help = "Example:\n  evenkeel verify ./demo")]
@@ -112,7 +115,7 @@ struct DemoArgs {
     keep: bool,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct RunArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -145,7 +148,13 @@ struct RunArgs {
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
     /// The data directory.
-    dir: PathBuf,
+    #[arg(required_unless_present = "brokers")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Configuration file (TOML) with the tuning that what is on the broker was computed with.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Worker threads; no result depends on them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -244,7 +253,7 @@ pub fn main() -> ExitCode {
     let ending = match cli.command {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
-        Command::Replay(args) => offline::replay(&args, json),
+        Command::Replay(args) => offline::replay(args, json),
         Command::Verify { dir } => return offline::verify(&dir, json),
         Command::Compact(args) => offline::compact(args, json),
         Command::Generate(args) => traffic::generate(args, json),

@@ -207,7 +207,7 @@ fn listen_for_breaks(place: &Place) {
                 let peer = process.map_or("another process".to_owned(), |process| place.name_of(process));
                 tracing::warn!(why, "lost the connection of the dataflow to {peer}");
             }
-        } else if !BROKE.load(Ordering::SeqCst) {
+        } else if !BROKE.load(Ordering::SeqCst) || !why.contains("MergeQueue poisoned") {
             say(panic);
         }
     }));

@@ -209,13 +209,15 @@ impl Meeting<'_> {
 
     fn answered(&self, mut stream: TcpStream, purpose: Purpose) -> io::Result<(TcpStream, Answer)> {
         let mut nag = Nag::new();
-        while purpose == Purpose::Line {
-            match stream.peek(&mut [0]) {
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    nag.say(|| "the rest, together with the leader".to_owned());
-                }
-                _ => break,
+        // The leader answers a line when everybody is there, however long that takes.
+        let waits = |stream: &TcpStream| match stream.peek(&mut [0]) {
+            Err(error) => {
+                purpose == Purpose::Line && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
             }
+            Ok(_) => false,
+        };
+        while waits(&stream) {
+            nag.say(|| "the rest, together with the leader".to_owned());
             if self.stopped() {
                 return Err(ErrorKind::Interrupted.into());
             }

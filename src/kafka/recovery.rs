@@ -37,6 +37,15 @@ pub fn committed(connection: &Connection) -> Result<Committed, PortError> {
     Ok(Committed { bindings, state })
 }
 
+/// Every binding there is.
+///
+/// # Errors
+/// As [`committed`].
+pub fn all_bindings(connection: &Connection) -> Result<Vec<Binding>, PortError> {
+    let topic = connection.topic(BINDINGS);
+    consecutive(tail(connection, &topic, u64::MAX)?.0, &topic)
+}
+
 /// Every binding from the `resume` epoch of the last one on.
 fn bindings(connection: &Connection) -> Result<Vec<Binding>, PortError> {
     let topic = connection.topic(BINDINGS);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Law L2 on a real Kafka: `evenkeel run` is killed 20 times and the broker 5 times under load, and nothing shows.
 
-    kill.py [--seed N] [--rate 2000] [--kills 20] [--broker-kills 5] [--processes 1]
+    kill.py [--seed N] [--rate 2000] [--kills 20] [--broker-kills 5] [--processes 1] [--seconds 40]
 
 Each kill is a SIGKILL 0.5 to 4 s after the one before, and what was killed is started again at once. With several processes it
 is any of them, the one that leads as well as those that follow; at the end they stop, one process goes on alone, and then all
@@ -32,7 +32,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BINARY = Path(os.environ.get("EVENKEEL_BIN", HERE.parent / "target/release/evenkeel")).resolve()
-PAUSE_S, LOAD_S, FLOWS_WITHIN_S, CAUGHT_UP_WITHIN_S, STOPS_WITHIN_S, ALL_WITHIN_S = (0.5, 4.0), 40, 60, 90, 30, 595
+PAUSE_S, FLOWS_WITHIN_S, CAUGHT_UP_WITHIN_S, STOPS_WITHIN_S, ALL_WITHIN_S = (0.5, 4.0), 60, 90, 30, 595
 STARTED = time.monotonic()
 
 
@@ -130,7 +130,7 @@ class World:
     def start_load(self):
         """Starts the next load, and waits until it flows: before that it needs the broker."""
         before, until = self.end_offset(), time.monotonic() + FLOWS_WITHIN_S
-        command = [BINARY, "generate", *self.where(), "--rate", str(self.options.rate), "--seconds", str(LOAD_S), "--seed",
+        command = [BINARY, "generate", *self.where(), "--rate", str(self.options.rate), "--seconds", str(self.options.seconds), "--seed",
                    str(self.options.seed + self.loads), "-o", "json"]
         self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         self.loads += 1
@@ -232,6 +232,7 @@ def finish(world):
             break
         expect(time.monotonic() < until, f"not everything committed within {CAUGHT_UP_WITHIN_S} s; the last binding: {last}")
         time.sleep(1)
+    say("all of it is committed")
     world.stop()
     return sent
 
@@ -337,7 +338,7 @@ def interrupt(number, _):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    for name, default in (("--rate", 2000), ("--kills", 20), ("--broker-kills", 5), ("--processes", 1)):
+    for name, default in (("--rate", 2000), ("--kills", 20), ("--broker-kills", 5), ("--processes", 1), ("--seconds", 40)):
         parser.add_argument(name, type=int, default=default)
     options = parser.parse_args()
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):

@@ -2,12 +2,12 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`place`] | which process this is, and where the others are |
-//! | [`line`] | a connection that carries messages, both ways, in order |
-//! | [`message`] | what the leader and its followers say |
-//! | [`meeting`] | makes the connections: nobody goes on before everybody is there |
-//! | [`followers`] | what the leader knows of the others |
-//! | [`life`] | runs a process of the cluster; after an error it begins a new life |
+//! | [`mod@place`] | which process this is, and where the others are |
+//! | [`mod@line`] | a connection that carries messages, both ways, in order |
+//! | [`mod@message`] | what the leader and its followers say |
+//! | [`mod@meeting`] | makes the connections: nobody goes on before everybody is there |
+//! | [`mod@followers`] | what the leader knows of the others |
+//! | [`mod@life`] | runs a process of the cluster; after an error it begins a new life |
 //!
 //! Terms. Process 0 is the *leader*, every other one a *follower*. Each reads its share of the input partitions and has
 //! its share of the workers. The leader decides when an epoch closes and at which present (`Close`); a follower closes

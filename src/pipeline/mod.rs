@@ -32,6 +32,7 @@ use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
 use others::Others;
 use present::{Present, ResumePoints};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
@@ -75,6 +76,9 @@ impl Default for Pace {
 
 /// How long the workers are waited for before the source is asked again, while it brings nothing.
 const REST: Duration = Duration::from_micros(200);
+
+/// How long the first record of every partition that has some is waited for.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
@@ -190,12 +194,22 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         self.close(self.present.now_us())
     }
 
-    /// When the oldest record that waits here came in, µs; reading begins at the beginning.
+    /// When the oldest record that waits here came in, µs; reading begins at the beginning. Were a partition missed whose
+    /// records a slow broker brings late, they would be taken for late themselves.
     fn first_us(&mut self) -> Result<Option<i64>, PortError> {
-        let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
-        let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
-        self.source.seek(&Cut::default())?;
-        Ok(first.min())
+        let (started, mut first_us) = (Instant::now(), BTreeMap::new());
+        loop {
+            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+            for batch in &polled.batches {
+                let first = batch.timestamps_us(0).next();
+                first.map(|first| *first_us.entry(batch.partition).or_insert(first));
+            }
+            let missing = polled.lagging.iter().any(|partition| !first_us.contains_key(partition));
+            if !missing || started.elapsed() > FIRST_WITHIN {
+                self.source.seek(&Cut::default())?;
+                return Ok(first_us.into_values().min());
+            }
+        }
     }
 
     /// One turn; waits for records at most until the open epoch is due.

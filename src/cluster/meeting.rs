@@ -163,11 +163,15 @@ impl Meeting<'_> {
     /// Connects to those before this process, and waits for those after it.
     fn join(&self, listener: &TcpListener, run: u64, lines: &[TcpStream]) -> Result<Vec<Option<TcpStream>>, PortError> {
         let deadline = Instant::now() + JOINED_WITHIN;
-        let mut sockets = (0..self.place.processes()).map(|_| None).collect::<Vec<_>>();
+        let mut sockets = (0..self.place.processes()).map(|_| None).collect::<Vec<Option<TcpStream>>>();
         loop {
             let own = self.place.process;
             let mut missing = (0..sockets.len()).filter(|at| *at != own && sockets[*at].is_none());
-            let Some(next) = missing.next() else { return Ok(sockets) };
+            let Some(next) = missing.next() else {
+                // A greeting has its time; a dataflow may have nothing to say for long.
+                let patient = sockets.iter().flatten().try_for_each(|socket| socket.set_read_timeout(None));
+                return patient.map(|()| sockets).map_err(|error| PortError::Retry(error.to_string()));
+            };
             if let Some(at) = lines.iter().position(|line| !is_open(line)) {
                 let at = if self.place.leads() { at + 1 } else { 0 };
                 return Err(self.left(at, &io::Error::from(ErrorKind::UnexpectedEof)));

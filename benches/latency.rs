@@ -1,16 +1,22 @@
-//! From an event to its command: 100,000 requests a second, two workers, epochs of a millisecond, ports in memory.
+//! From an event to its command: 100,000 requests a second, epochs of a millisecond, ports in memory; with
+//! `KAFKA_BOOTSTRAP` also through a broker and its transactions.
 //!
-//! Every 47 ms ten errors of a service never seen before are due at once; they open its circuit. A latency is the time
-//! from when the tenth was *due* (not from when it was sent: no coordinated omission) until its command is committed.
+//! The *breaker* path: every 47 ms ten errors of a service never seen before are due at once; they open its circuit. A
+//! latency is the time from when the tenth was *due* (not from when it was sent: no coordinated omission) until its
+//! command is committed. The *window* path: every 250 ms another service begins to fail every second request, four a
+//! second, which no burst is; its circuit opens when the fourth window in a row shows it. That latency is counted from
+//! when the tick of that window was due to close.
 
 mod common;
 
 use common::{Options, Requests, rounded};
+use evenkeel::encode::Format;
+use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, RecordProducer, topics};
 use evenkeel::memory::MemoryLedger;
-use evenkeel::pipeline::{Inline, Pace, Pipeline};
-use evenkeel::ports::{Clock, Ledger, Polled, PortError, Source, SystemClock};
-use evenkeel_dataflows::{Batch, Changes, Tuning};
-use evenkeel_schemas::{Command, CommandKind, Cut, Dataset, Partition, Topic};
+use evenkeel::pipeline::{Committer, Inline, Pace, Pipeline, Threaded};
+use evenkeel::ports::{Clock, Committed, Ledger, Polled, PortError, Source, SystemClock};
+use evenkeel_dataflows::{Batch, Changes, SHARD_DELAY_US, SHARDS, Tuning};
+use evenkeel_schemas::{Command, CommandKind, Cut, Dataset, Decision, Partition, Topic, Verdict};
 use serde_json::Value;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -20,8 +26,15 @@ const PER_S: i64 = 100_000;
 const BURST_EVERY_US: i64 = 47_000;
 const PARTITIONS: usize = 2;
 
-/// How often the producer wakes up, to send what is due by then.
+/// Every so often a service begins to fail slowly; it ends after so many requests, one in each such span.
+const SLOW_EVERY_US: i64 = 250_000;
+const SLOW_REQUESTS: i64 = 48;
+
+/// How long the producer sleeps at most before it sends what is due by then.
 const PACE: Duration = Duration::from_micros(100);
+
+/// What is measured after it, and for how long it is not.
+const WARM_UP_US: i64 = 3_000_000;
 
 /// What was sent and not read yet, per partition, with the next offsets.
 #[derive(Clone)]
@@ -68,8 +81,10 @@ impl Source for Wire {
 }
 
 /// Sends what is due until `end_us`, and what was due by then if it comes late.
-fn produce(wire: &Wire, start_us: i64, end_us: i64) {
-    let (requests, mut records, mut sent_us, mut n) = (Requests::new(1_000), Vec::new(), start_us, 0u64);
+fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), start_us: i64, end_us: i64) {
+    let (requests, mut records, mut sent_us, mut n) =
+        (Requests::new(1_000, (Format::Json, 1)), Vec::new(), start_us, 0u64);
+    let bursts = |us: i64| (us - start_us) / BURST_EVERY_US;
     while sent_us < end_us {
         let until_us = SystemClock.now_us().min(end_us);
         records.clear();
@@ -79,74 +94,152 @@ fn produce(wire: &Wire, start_us: i64, end_us: i64) {
             records.push((due_us, payload));
             n += 1;
         }
-        let bursts = |us: i64| (us - start_us) / BURST_EVERY_US;
         for burst in bursts(sent_us)..bursts(until_us) {
             let due_us = start_us + (burst + 1) * BURST_EVERY_US;
-            let payload = format!(
-                "{{\"event_time_us\":{due_us},\"service\":\"fresh-{due_us}\",\"route\":\"/\",\"status\":503,\
-                 \"latency_us\":900}}"
-            );
-            records.extend((0..10).map(|_| (due_us, payload.clone().into_bytes())));
+            records.extend((0..10).map(|_| (due_us, failing(due_us, &format!("fresh-{due_us}"), 503))));
         }
-        wire.send(&records);
+        records.extend(slow(start_us, sent_us, until_us));
+        send(&records);
         sent_us = sent_us.max(until_us);
-        std::thread::sleep(PACE);
+        let next_us = start_us + (bursts(sent_us) + 1) * BURST_EVERY_US - SystemClock.now_us();
+        std::thread::sleep(PACE.min(Duration::from_micros(next_us.max(0) as u64)));
     }
 }
 
-/// When the errors were due for which these epochs open a circuit, µs.
-fn tripped(committed: &[Changes]) -> impl Iterator<Item = i64> + '_ {
-    let commands = committed.iter().flat_map(|changes| &changes.outputs);
-    let commands = commands.filter(|output| output.dataset == Dataset::Commands);
-    let commands = commands.filter_map(|output| serde_json::from_slice::<Command>(&output.value).ok());
-    let trips = commands.filter(|command| command.kind == CommandKind::TripCircuit);
-    trips.filter_map(|command| command.service.strip_prefix("fresh-")?.parse().ok())
+fn failing(event_time_us: i64, service: &str, status: u16) -> Vec<u8> {
+    format!(
+        "{{\"event_time_us\":{event_time_us},\"service\":\"{service}\",\"route\":\"/\",\"status\":{status},\
+         \"latency_us\":900}}"
+    )
+    .into_bytes()
+}
+
+/// The requests of the services that fail slowly which are due in a span of time.
+fn slow(start_us: i64, from_us: i64, to_us: i64) -> impl Iterator<Item = (i64, Vec<u8>)> {
+    let steps = (from_us - start_us).div_euclid(SLOW_EVERY_US) + 1..=(to_us - start_us).div_euclid(SLOW_EVERY_US);
+    steps.flat_map(move |step| {
+        let due_us = start_us + step * SLOW_EVERY_US;
+        (0..SLOW_REQUESTS.min(step)).map(move |request| {
+            // Services begin at each part of a second.
+            let (service, status) = (step - request, if request % 2 == 0 { 503 } else { 200 });
+            let due_us = due_us + service % 10 * SLOW_EVERY_US / 10;
+            (due_us, failing(due_us, &format!("slow-{service}"), status))
+        })
+    })
+}
+
+/// When those circuits were due to open that these epochs open, µs: fresh ones, and slow ones.
+fn tripped(committed: &[Changes], tuning: &Tuning) -> (Vec<i64>, Vec<i64>) {
+    let (mut fresh, mut slow) = (Vec::new(), Vec::new());
+    for changes in committed {
+        let of = |dataset| changes.outputs.iter().filter(move |output| output.dataset == dataset);
+        let commands = of(Dataset::Commands).filter_map(|output| serde_json::from_slice::<Command>(&output.value).ok());
+        for command in commands.filter(|command| command.kind == CommandKind::TripCircuit) {
+            if let Some(due_us) = command.service.strip_prefix("fresh-") {
+                fresh.extend(due_us.parse::<i64>());
+                continue;
+            }
+            let verdicts =
+                of(Dataset::Verdicts).filter_map(|output| serde_json::from_slice::<Verdict>(&output.value).ok());
+            let mine = verdicts.filter(|it| it.decision == Decision::Fire && it.key.service() == command.service);
+            let due_us =
+                mine.map(|it| it.at_us + tuning.grace_ms * 1_000 + (it.key.id().0 % SHARDS) as i64 * SHARD_DELAY_US);
+            slow.extend(due_us.min());
+        }
+    }
+    (fresh, slow)
 }
 
 fn main() {
     let options = Options::from_args();
     for workers in [1, 2] {
-        run(options, workers);
+        let (wire, mut ledger) = (Wire::new(), MemoryLedger::default());
+        let committed = ledger.recover().expect("memory answers");
+        let producer = wire.clone();
+        let forget = ledger.clone();
+        let send = move |records: &[(i64, Vec<u8>)]| producer.send(records);
+        run(options, ("memory", workers), (wire, committed, Inline(ledger)), send, || forget.forget());
+    }
+    if let Ok(brokers) = std::env::var("KAFKA_BOOTSTRAP") {
+        on_kafka(options, brokers).expect("a broker that answers");
     }
 }
 
-fn run(options: Options, workers: usize) {
-    let warm_up_us = 1_000_000;
-    let (wire, tuning, mut ledger) = (Wire::new(), Tuning::default(), MemoryLedger::default());
-    let committed = ledger.recover().expect("memory answers");
-    let settings = (&tuning, workers, Pace::default());
-    let mut pipeline =
-        Pipeline::open(wire.clone(), committed, Inline(ledger.clone()), SystemClock, settings).expect("memory answers");
+fn on_kafka(options: Options, brokers: String) -> Result<(), PortError> {
+    let prefix = format!("latency.{}.", SystemClock.now_us());
+    let mut connection = Connection { brokers, prefix, ..Connection::default() };
+    topics::create_missing(&connection, &topics::inputs(PARTITIONS as u32))?;
+    topics::create_missing(&connection, &topics::outputs(Tuning::default().audit_partitions))?;
+    let source = KafkaSource::new(connection.clone(), &[Topic::Requests]);
+    let mut ledger = KafkaLedger::new(connection.clone(), format!("{}id", connection.prefix));
+    let committed = ledger.recover()?;
+    connection.properties.insert("linger.ms".to_owned(), "0.5".to_owned());
+    let mut producer = RecordProducer::new(connection.clone())?;
+    let send = move |records: &[(i64, Vec<u8>)]| {
+        for (n, (due_us, payload)) in records.iter().enumerate() {
+            let to = Partition { topic: Topic::Requests, partition: (n % PARTITIONS) as u32 };
+            producer.send(to, *due_us, &[], payload).expect("a broker that answers");
+        }
+        producer.poll().expect("a broker that answers");
+    };
+    run(options, ("kafka", 1), (source, committed, Threaded::new(ledger)), send, || ());
+    Ok(())
+}
 
+/// Runs the pipeline beside a producer, and says how long commands took.
+fn run(
+    options: Options,
+    (ports, workers): (&str, usize),
+    (source, committed, committer): (impl Source, Committed, impl Committer),
+    send: impl FnMut(&[(i64, Vec<u8>)]) + Send + 'static,
+    forget: impl Fn(),
+) {
+    let tuning = Tuning::default();
+    let settings = (&tuning, workers, Pace::default());
+    let mut pipeline = Pipeline::open(source, committed, committer, SystemClock, settings).expect("the ports answer");
     let start_us = SystemClock.now_us() + 10_000;
-    let end_us = start_us + warm_up_us + options.pick(30, 4) as i64 * 1_000_000;
-    let producer = std::thread::spawn(move || produce(&wire, start_us, end_us));
-    let (mut latencies, mut epochs) = (Vec::new(), 0);
+    let end_us = start_us + WARM_UP_US + options.pick(30, 10) as i64 * 1_000_000;
+    let producer = std::thread::spawn(move || produce(send, start_us, end_us));
+    let (mut breaker, mut window, mut epochs) = (Vec::new(), Vec::new(), 0);
     while SystemClock.now_us() < end_us + 1_000_000 {
-        let turn = pipeline.turn().expect("memory answers");
+        let turn = pipeline.turn().expect("the ports answer");
         let now_us = SystemClock.now_us();
-        let due = tripped(&turn.committed).filter(|due_us| *due_us >= start_us + warm_up_us);
-        latencies.extend(due.map(|due_us| now_us - due_us));
+        let (fresh, slow) = tripped(&turn.committed, &tuning);
+        let measured = |due: Vec<i64>| {
+            due.into_iter().filter(|due_us| *due_us >= start_us + WARM_UP_US).map(move |due_us| now_us - due_us)
+        };
+        breaker.extend(measured(fresh));
+        window.extend(measured(slow));
         epochs += turn.committed.len();
-        ledger.forget();
+        forget();
     }
     producer.join().expect("it was told when to end");
+    let expected = (end_us - start_us - WARM_UP_US) / BURST_EVERY_US;
+    assert!((breaker.len() as i64 - expected).abs() <= 1, "{} commands for {expected} bursts", breaker.len());
+    for (path, latencies) in [("breaker", &mut breaker), ("window", &mut window)] {
+        report(options, (ports, workers, path), latencies, epochs as f64 * 1e6 / (end_us - start_us) as f64);
+    }
+}
 
+fn report(options: Options, (ports, workers, path): (&str, usize, &str), latencies: &mut [i64], epochs_per_s: f64) {
     latencies.sort_unstable();
-    let expected = (end_us - start_us - warm_up_us) / BURST_EVERY_US;
-    assert!((latencies.len() as i64 - expected).abs() <= 1, "{} commands for {expected} bursts", latencies.len());
-    let at = |per_mille: usize| Value::from(latencies[(latencies.len() * per_mille / 1000).min(latencies.len() - 1)]);
+    let at = |per_mille: usize| {
+        let at = (latencies.len() * per_mille / 1000).min(latencies.len().saturating_sub(1));
+        Value::from(latencies.get(at).copied())
+    };
     options.report(
         "latency",
         &[
+            ("ports", Value::from(ports)),
             ("workers", Value::from(workers)),
+            ("path", Value::from(path)),
             ("events_per_s", Value::from(PER_S)),
             ("commands", Value::from(latencies.len())),
             ("p50_us", at(500)),
             ("p90_us", at(900)),
             ("p99_us", at(990)),
             ("max_us", at(1000)),
-            ("epochs_per_s", rounded(epochs as f64 * 1e6 / (end_us - start_us) as f64, 0)),
+            ("epochs_per_s", rounded(epochs_per_s, 0)),
         ],
     );
 }

@@ -4,6 +4,9 @@ use crate::wire;
 use evenkeel_schemas::{Binding, Coordinates, Dataset, Partition};
 use serde::{Deserialize, Serialize};
 
+/// Records longer than this count as several: a batch of requests in an Arrow stream has about a hundred bytes each.
+pub const HEAVY_BYTES: usize = 512;
+
 /// Records of one partition in offset order, payloads in one arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -70,6 +73,12 @@ impl Batch {
     /// Bytes of keys and payloads.
     pub fn bytes(&self) -> usize {
         self.arena.len()
+    }
+
+    /// What it counts against bounds that are given in records: one with many requests counts as one for each
+    /// [`HEAVY_BYTES`].
+    pub fn weight(&self) -> usize {
+        self.len().max(self.bytes() / HEAVY_BYTES)
     }
 
     /// The offset after the last record; `None` if there are no records.

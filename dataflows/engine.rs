@@ -19,8 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-#[expect(clippy::disallowed_types, reason = "how long the caller waits is no part of what is computed")]
-use std::time::Instant;
 use timely::CommunicationConfig;
 use timely::communication::allocator::AllocatorBuilder;
 
@@ -202,12 +200,20 @@ impl Engine {
         if !warm {
             self.in_flight.push_back((binding.clone(), records));
         }
-        self.step(|seat| seat.feed(Feed::Close { binding, warm }))
+        self.step(|seat| {
+            seat.feed(Feed::Close { binding, warm });
+            seat.step(Duration::ZERO);
+        })
     }
 
     /// Ends the dataflow; in a cluster every process has to, and this waits for them.
     pub fn finish(mut self) {
         self.ends = true;
+    }
+
+    /// How many records were pushed here into the open epoch.
+    pub fn open_records(&self) -> u64 {
+        self.records
     }
 
     /// Whether the open epoch holds an error: closed now, it is heard now.
@@ -232,36 +238,33 @@ impl Engine {
         self.in_flight.len()
     }
 
-    /// The changes of the next epoch; if it is not complete, the caller's worker does its part of it, and then waits at
-    /// most `patience` for the others.
+    /// The changes of the next epoch. If it is not complete, the caller's worker does its part of it, and then rests
+    /// until the others did something, at most for `patience` (0: not at all); `None` if that was not enough.
     ///
     /// # Errors
     /// [`Stopped`] if a worker is gone.
-    #[expect(
-        clippy::disallowed_methods,
-        clippy::disallowed_types,
-        reason = "how long the caller waits changes no output"
-    )]
     pub fn wait(&mut self, patience: Duration) -> Result<Option<Changes>, Stopped> {
-        let deadline = Instant::now() + patience;
-        let mut steps = 0;
-        loop {
-            while let Some(part) = self.step(Seat::complete)? {
-                self.gather(part);
+        let steps = if self.in_flight.is_empty() { 1 } else { STEPS };
+        for rest in [Duration::ZERO, patience] {
+            for step in 0..steps {
+                if let Some(changes) = self.collect()? {
+                    return Ok(Some(changes));
+                }
+                self.step(|seat| seat.step(if step == 0 { rest } else { Duration::ZERO }))?;
             }
-            while let Ok(part) = self.parts.try_recv() {
-                self.gather(part);
-            }
-            if let Some(changes) = self.complete() {
-                return Ok(Some(changes));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() && (steps >= STEPS || self.in_flight.is_empty()) {
-                return Ok(None);
-            }
-            steps += 1;
-            self.step(|seat| seat.step(left))?;
         }
+        self.collect()
+    }
+
+    /// The changes of the next epoch, if every worker did its part.
+    fn collect(&mut self) -> Result<Option<Changes>, Stopped> {
+        while let Some(part) = self.step(Seat::complete)? {
+            self.gather(part);
+        }
+        while let Ok(part) = self.parts.try_recv() {
+            self.gather(part);
+        }
+        Ok(self.complete())
     }
 
     fn gather(&mut self, (epoch, outputs): Part) {

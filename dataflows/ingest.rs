@@ -5,18 +5,19 @@
 
 use crate::batch::{Batch, Record};
 use crate::calendar::Calendar;
-use crate::lookup::Lookup;
+use crate::dictionary::{Dictionary, UNKNOWN};
 use crate::operators::window::{NAMED_EVERY_US, Name};
 use crate::sheaf::{Binder, Sheaf};
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use crate::worker::Start;
 use evenkeel_schemas::{
     Binding, Change, Control, Coordinates, Dimension, Event, Key, Outcome, Probe, Reason, Rejection, Request,
-    Telemetry, Topic, decode_request,
+    Telemetry, Topic, decode_requests,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,9 @@ use timely::scheduling::Activator;
 
 /// Most key values a worker remembers between epochs; beyond it starts afresh, which changes no output.
 const DICTIONARY_BOUND: usize = 1 << 20;
+
+/// So many requests are noted at once.
+const BLOCK: usize = 64;
 
 /// An event that is no request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +118,7 @@ pub(crate) fn ingest<'s>(scope: Scope<'s, u64>, inbox: &Inbox, calendar: &Calend
                             Word::State(fact) => stated.give(fact),
                         };
                         batch.iter().for_each(|record| decoder.record(record, &mut sink));
+                        decoder.number(&mut sink);
                         // If too many wait to be used again, this one is dropped.
                         let _ = spent.try_send(batch);
                     }
@@ -155,11 +160,24 @@ struct Decoder {
     urgent: Arc<AtomicBool>,
     horizon_tick: i64,
     /// The numbers of keys, by their key set and values.
-    dictionary: Lookup<Box<[u8]>, u32>,
+    dictionary: Dictionary,
     /// The keys, by number.
     keys: Vec<Arc<Key>>,
     binder: Binder,
-    scratch: Vec<u8>,
+    /// What was decoded and not noted yet, and the words of its keys.
+    unnumbered: Vec<Unnumbered>,
+    words: Vec<u8>,
+}
+
+/// A request to be noted under a key.
+struct Unnumbered {
+    hash: u64,
+    /// Its key, among the words.
+    word: Range<usize>,
+    number: u32,
+    tick: u16,
+    latency_us: u32,
+    is_error: bool,
 }
 
 impl Decoder {
@@ -170,10 +188,11 @@ impl Decoder {
             opened: start.opened,
             urgent: Arc::clone(&start.urgent),
             horizon_tick: 0,
-            dictionary: Lookup::default(),
+            dictionary: Dictionary::default(),
             keys: Vec::new(),
             binder: Binder::default(),
-            scratch: Vec::new(),
+            unnumbered: Vec::new(),
+            words: Vec::new(),
         };
         decoder.open(start.opened);
         decoder
@@ -194,13 +213,14 @@ impl Decoder {
     }
 
     fn record(&mut self, record: Record<'_>, say: &mut impl FnMut(Word)) {
-        if record.at.topic == Topic::Requests
-            && let Some(request) = decode_request(record.payload)
-        {
-            return self.request(&request, record, say);
+        if record.at.topic == Topic::Requests {
+            return decode_requests(record.at, record.payload, &mut |row, request| match request {
+                Ok(request) => self.request(&request, (record, row), say),
+                Err(rejection) => say(Word::State(Fact::Rejected(rejection))),
+            });
         }
         let fact = match Event::decode(record.at, record.payload) {
-            Event::Request(request) => return self.request(&request, record, say),
+            Event::Request(request) => return self.request(&request, (record, None), say),
             Event::Telemetry(telemetry) => match self.judge_time(telemetry.event_time_us) {
                 None => Fact::Metric(sample(telemetry, record.at)),
                 Some(reason) => reject(reason, telemetry.event_time_us, record),
@@ -230,53 +250,79 @@ impl Decoder {
     }
 
     #[inline]
-    fn request(&mut self, request: &Request<'_>, record: Record<'_>, say: &mut impl FnMut(Word)) {
+    fn request(&mut self, request: &Request<'_>, place: (Record<'_>, Option<u32>), say: &mut impl FnMut(Word)) {
         match self.judge_time(request.event_time_us) {
             None => self.count(request, say),
-            Some(reason) => say(Word::State(reject(reason, request.event_time_us, record))),
+            Some(reason) => say(Word::State(reject_request(reason, request, place))),
         }
     }
 
     fn count(&mut self, request: &Request<'_>, say: &mut impl FnMut(Word)) {
         let tick = (request.event_time_us.div_euclid(TICK_US) - self.horizon_tick) as u16;
-        if request.is_error() {
+        let (latency_us, is_error) = (request.latency_us, request.is_error());
+        if is_error {
             self.urgent.store(true, Ordering::Relaxed);
         }
         for set in 0..self.key_sets.len() {
-            let key = self.identify(set, request, say);
-            self.binder.note(key, tick, request.latency_us, request.is_error());
+            let start = self.words.len();
+            self.words.push(set as u8);
+            for dimension in &self.key_sets[set] {
+                let value = value_of(request, *dimension).as_bytes();
+                // Values are at most 256 bytes, so two bytes of length keep the concatenation unambiguous.
+                self.words.extend((value.len() as u16).to_le_bytes());
+                self.words.extend_from_slice(value);
+            }
+            let (hash, word) = (self.dictionary.hash(&self.words[start..]), start..self.words.len());
+            self.unnumbered.push(Unnumbered { hash, word, number: UNKNOWN, tick, latency_us, is_error });
+        }
+        if self.unnumbered.len() >= BLOCK {
+            self.number(say);
         }
     }
 
-    /// The number of the request's key in a key set; names it now and then.
-    #[inline]
-    fn identify(&mut self, set: usize, request: &Request<'_>, say: &mut impl FnMut(Word)) -> u32 {
-        self.scratch.clear();
-        self.scratch.push(set as u8);
-        for dimension in &self.key_sets[set] {
-            let value = value_of(request, *dimension).as_bytes();
-            // Values are at most 256 bytes, so two bytes of length keep the concatenation unambiguous.
-            self.scratch.extend((value.len() as u16).to_le_bytes());
-            self.scratch.extend_from_slice(value);
+    /// Notes what waits under its keys, and names those now and then. Each step is taken for all of them at once: the
+    /// waits for memory overlap.
+    fn number(&mut self, say: &mut impl FnMut(Word)) {
+        let mut unnumbered = std::mem::take(&mut self.unnumbered);
+        unnumbered.iter_mut().for_each(|it| it.number = self.dictionary.guess(it.hash));
+        for it in &mut unnumbered {
+            let word = &self.words[it.word.clone()];
+            if !self.dictionary.is(it.number, word) {
+                it.number = self.dictionary.number(it.hash, word);
+            }
         }
-        let now_us = self.opened.now_us;
-        if let Some(number) = self.dictionary.get(self.scratch.as_slice()).copied() {
+        for Unnumbered { number, word, tick, latency_us, is_error, .. } in unnumbered.drain(..) {
+            if number as usize >= self.keys.len() {
+                self.meet(word, say);
+            }
+            let now_us = self.opened.now_us;
             let pile = self.binder.pile(number);
             if now_us.saturating_sub(pile.named_us) >= NAMED_EVERY_US {
                 pile.named_us = now_us;
                 say(Word::Name(Name { id: pile.id, key: Arc::clone(&self.keys[number as usize]) }));
             }
-            return number;
+            self.binder.note(number, tick, latency_us, is_error);
         }
-        let values = self.key_sets[set].iter().map(|dimension| (*dimension, value_of(request, *dimension)));
+        self.unnumbered = unnumbered;
+        self.words.clear();
+    }
+
+    /// Names a key that was not counted before.
+    #[cold]
+    fn meet(&mut self, word: Range<usize>, say: &mut impl FnMut(Word)) {
+        let (set, mut rest) = self.words[word].split_first().expect("a word begins with its key set");
+        let values = self.key_sets[usize::from(*set)].iter().map(|dimension| {
+            let (length, after) = rest.split_first_chunk::<2>().expect("each value has its length before it");
+            let (value, after) = after.split_at(usize::from(u16::from_le_bytes(*length)));
+            rest = after;
+            (*dimension, std::str::from_utf8(value).expect("values come from strings"))
+        });
         let key = Arc::new(Key::new(values));
-        let (id, number) = (key.id(), self.keys.len() as u32);
+        let id = key.id();
         say(Word::Name(Name { id, key: Arc::clone(&key) }));
-        self.dictionary.insert(self.scratch.clone().into_boxed_slice(), number);
         self.keys.push(key);
-        let same = self.binder.number(id, now_us);
-        debug_assert_eq!(number, same, "both count the keys of the dictionary");
-        number
+        let number = self.binder.number(id, self.opened.now_us);
+        debug_assert_eq!(number as usize + 1, self.keys.len(), "both count the words of the dictionary");
     }
 }
 
@@ -288,6 +334,14 @@ fn value_of<'r>(request: &'r Request<'_>, dimension: Dimension) -> &'r str {
         Dimension::Version => &request.version,
         Dimension::Region => &request.region,
     }
+}
+
+/// A request whose time is not believed; in a batch it has a row.
+#[cold]
+fn reject_request(reason: Reason, request: &Request<'_>, (record, row): (Record<'_>, Option<u32>)) -> Fact {
+    let Some(row) = row else { return reject(reason, request.event_time_us, record) };
+    let detail = format!("event_time_us {}", request.event_time_us);
+    Fact::Rejected(Rejection::of_row(reason, &detail, record.at, row, request))
 }
 
 fn reject(reason: Reason, event_time_us: i64, record: Record<'_>) -> Fact {

@@ -18,6 +18,7 @@ mod chain;
 mod commands;
 mod detect;
 pub mod detectors;
+mod dictionary;
 mod engine;
 mod graph;
 mod incidents;
@@ -34,10 +35,11 @@ mod tuning;
 mod wire;
 mod worker;
 
-pub use batch::{Batch, Changes, Output, Record};
+pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
 pub use links::Links;
 pub use state::State;
 pub use tuning::{
-    Detection, FUTURE_TOLERANCE_US, Recovery, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,
+    Detection, FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS,
+    WindowSpec,
 };

@@ -1,5 +1,6 @@
 //! [`Event`]: what a record says. Decoding is total.
 
+use crate::encodings::{Encoding, decode_slowly, view};
 use crate::{
     Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic, decode_request,
 };
@@ -38,6 +39,11 @@ pub(crate) struct Refusal(pub Reason, pub String);
 
 impl Refusal {
     #[cold]
+    pub(crate) fn rejection(&self, at: Coordinates, payload: &[u8]) -> Rejection {
+        Rejection::new(self.0, &self.1, at, payload)
+    }
+
+    #[cold]
     pub(crate) fn out_of_range(field: &str) -> Self {
         Self(Reason::OutOfRange, field.to_owned())
     }
@@ -55,7 +61,8 @@ pub(crate) trait Checked {
 }
 
 impl<'a> Event<'a> {
-    /// Decodes the payload of the record at `at`. Total: whatever comes in is an event or a rejection.
+    /// Decodes the payload of the record at `at`. Total: whatever comes in is an event or a rejection. A batch of
+    /// requests is no event, and rejected: [`decode_requests`](crate::decode_requests) reads it.
     ///
     /// ```
     /// use evenkeel_schemas::{Coordinates, Event, Topic};
@@ -63,15 +70,21 @@ impl<'a> Event<'a> {
     /// assert!(matches!(Event::decode(at, b"not json"), Event::Rejected(r) if r.at.offset == 7));
     /// ```
     pub fn decode(at: Coordinates, payload: &'a [u8]) -> Self {
-        if at.topic == Topic::Requests
-            && let Some(request) = decode_request(payload)
-        {
+        if at.topic != Topic::Requests {
+            return Self::decode_by_serde(at, payload);
+        }
+        let encoding = Encoding::of(payload);
+        let fast = if encoding == Encoding::Json { decode_request(payload) } else { view(encoding, payload) };
+        if let Some(request) = fast {
             return Self::Request(request);
         }
-        Self::decode_by_serde(at, payload)
+        match decode_slowly(encoding, payload) {
+            Ok(request) => Self::Request(request),
+            Err(refusal) => Self::Rejected(refusal.rejection(at, payload)),
+        }
     }
 
-    /// As [`Event::decode`], by serde_json alone: what tests compare it with.
+    /// As [`Event::decode`] of JSON, by serde_json alone: what tests compare it with.
     #[doc(hidden)]
     #[inline(never)]
     pub fn decode_by_serde(at: Coordinates, payload: &'a [u8]) -> Self {
@@ -83,19 +96,32 @@ impl<'a> Event<'a> {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(Refusal(Reason::TooLarge, format!("{} bytes", payload.len())));
         }
-        // Serde would read an array as the fields in their order, which is no part of the contract.
-        if payload.trim_ascii_start().first() == Some(&b'[') {
-            return Err(Refusal(Reason::WrongShape, "an array where an object is expected".to_owned()));
-        }
         Ok(match topic {
-            Topic::Requests => Self::Request(parse(payload)?),
-            Topic::Telemetry => Self::Telemetry(parse(payload)?),
-            Topic::Probes => Self::Probe(parse(payload)?),
-            Topic::Changes => Self::Change(Change::decode(payload)?),
-            Topic::Control => Self::Control(parse(payload)?),
-            Topic::Outcomes => Self::Outcome(parse(payload)?),
+            Topic::Requests => Self::Request(decode_json(payload)?),
+            Topic::Telemetry => Self::Telemetry(decode_json(payload)?),
+            Topic::Probes => Self::Probe(decode_json(payload)?),
+            Topic::Changes => {
+                refuse_array(payload)?;
+                Self::Change(Change::decode(payload)?)
+            }
+            Topic::Control => Self::Control(decode_json(payload)?),
+            Topic::Outcomes => Self::Outcome(decode_json(payload)?),
         })
     }
+}
+
+/// Serde would read an array as the fields in their order, which is no part of the contract.
+fn refuse_array(payload: &[u8]) -> Result<(), Refusal> {
+    if payload.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal(Reason::WrongShape, "an array where an object is expected".to_owned()));
+    }
+    Ok(())
+}
+
+/// A value by serde_json, within its bounds.
+pub(crate) fn decode_json<'a, T: Deserialize<'a> + Checked>(payload: &'a [u8]) -> Result<T, Refusal> {
+    refuse_array(payload)?;
+    parse(payload)
 }
 
 pub(crate) fn parse<'a, T: Deserialize<'a> + Checked>(payload: &'a [u8]) -> Result<T, Refusal> {

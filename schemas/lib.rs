@@ -17,6 +17,7 @@ pub mod audit;
 mod change;
 mod command;
 mod control;
+mod encodings;
 mod event;
 mod fast_json;
 mod health;
@@ -37,6 +38,8 @@ mod verdict;
 pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, Mode};
 pub use control::Control;
+pub use encodings::arrow::MAX_BATCH_ROWS;
+pub use encodings::{Encoding, decode_requests, write_avro, write_protobuf};
 pub use event::{Event, MAX_PAYLOAD_BYTES};
 pub use fast_json::decode_request;
 #[doc(hidden)]
@@ -55,6 +58,12 @@ pub use telemetry::{MetricKind, Telemetry};
 pub use topic::{Dataset, Topic};
 pub use varint::{read_varint, write_varint};
 pub use verdict::{Decision, Detector, Verdict};
+
+/// The schema of requests in Protocol Buffers, proto3: what users generate code from.
+pub const REQUEST_PROTO: &str = include_str!("request.proto");
+
+/// The schema of requests in Avro.
+pub const REQUEST_AVSC: &str = include_str!("request.avsc");
 
 /// Name and text of each JSON Schema file, sorted by name.
 pub fn json_schemas() -> &'static [(&'static str, &'static str)] {

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod cold;
 pub mod demo;
 pub mod embedded;
+pub mod encode;
 pub mod http;
 pub mod kafka;
 pub mod memory;

@@ -67,7 +67,7 @@ fn take(
     hash: &mut Sha256,
     each: &mut impl FnMut(&Changes),
 ) -> Result<(), PortError> {
-    if let Some(changes) = engine.wait(Duration::from_secs(60))? {
+    if let Some(changes) = engine.wait(Duration::from_millis(100))? {
         report.epochs += 1;
         report.records += changes.records;
         report.outputs += changes.outputs.len() as u64;

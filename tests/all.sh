@@ -38,6 +38,7 @@ stop_kafka() {
 
 step "unit, property and integration tests" cargo test --release --workspace
 step "fuzzing every decoder, ${FUZZ_SECONDS:-10} s each" tests/fuzz/run.sh "${FUZZ_SECONDS:-10}"
+step "requests of protobuf, fastavro, PyArrow and Polars are read" python3 tests/encodings.py
 step "the independent verifier finds every damage" python3 tests/verify_selftest.py
 
 if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o json --data "$data" --keep; then

@@ -48,7 +48,9 @@ fn the_core_knows_nothing_of_the_world() {
     ];
     for (path, text) in sources("dataflows") {
         let exempt = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("lookup.rs");
-        for word in forbidden.iter().filter(|_| !exempt) {
+        // Timely's own timer is made in one place.
+        let timer = |word: &str| word == "std::time::Instant" && path.ends_with("worker.rs");
+        for word in forbidden.iter().filter(|word| !exempt && !timer(word)) {
             assert!(!text.contains(*word), "{} names {word}: the core is pure", path.display());
         }
     }

@@ -3,9 +3,10 @@
 //! `--json` prints one JSON object a line, `--quick` runs a fraction; cargo's own `--bench` is ignored.
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
+use evenkeel::encode::{Format, write_batch};
 use evenkeel::ports::{Clock, Polled, PortError, Source};
 use evenkeel_dataflows::Batch;
-use evenkeel_schemas::{Cut, Partition, Topic};
+use evenkeel_schemas::{Cut, Partition, Topic, decode_request, write_avro, write_protobuf};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,12 +27,30 @@ const TICKS_PER_S: f64 = 100.0;
 pub struct Options {
     pub json: bool,
     pub quick: bool,
+    /// How requests are written: `--encoding json|protobuf|avro|arrow`.
+    pub format: Format,
+    /// Requests in a record, of Arrow streams: `--events-per-record N`.
+    pub per_record: u64,
 }
 
 impl Options {
     pub fn from_args() -> Self {
         let has = |flag: &str| std::env::args().any(|argument| argument == flag);
-        Self { json: has("--json"), quick: has("--quick") }
+        let after = |flag: &str| std::env::args().skip_while(|argument| argument != flag).nth(1);
+        let format = after("--encoding").map(|name| clap::ValueEnum::from_str(&name, true).expect("a known encoding"));
+        let per_record = after("--events-per-record").map(|count| count.parse().expect("a number"));
+        Self {
+            json: has("--json"),
+            quick: has("--quick"),
+            format: format.unwrap_or_default(),
+            per_record: if format == Some(Format::Arrow) { per_record.unwrap_or(100) } else { 1 },
+        }
+    }
+
+    /// The encoding's name, with how many requests a record has if it is more than one.
+    pub fn encoding(self) -> String {
+        let name = format!("{:?}", self.format).to_lowercase();
+        if self.per_record > 1 { format!("{name}/{}", self.per_record) } else { name }
     }
 
     /// The first number, or with `--quick` the second.
@@ -101,12 +120,34 @@ fn cpu_s() -> f64 {
     ticks.sum::<f64>() / TICKS_PER_S
 }
 
+/// Time on a CPU of the main thread, s (`schedstat` of proc(5), in ns); zero where the kernel does not count it.
+pub fn main_thread_cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 /// The peak of resident memory since [`Stopwatch::start`], MB.
 pub fn peak_mb() -> u64 {
+    status_kib("VmHWM:") / 1024
+}
+
+/// Resident memory now, KiB.
+pub fn resident_kib() -> u64 {
+    status_kib("VmRSS:")
+}
+
+fn status_kib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Runs this benchmark once more with other arguments, in a process of its own: what memory it takes is its own, too.
+pub fn again(arguments: &[&str]) {
+    let program = std::env::current_exe().expect("a running program has a file");
+    let flags = std::env::args().filter(|argument| argument == "--json" || argument == "--quick");
+    let status = std::process::Command::new(program).args(arguments).args(flags).status().expect("it ran before");
+    assert!(status.success(), "{arguments:?}: {status}");
 }
 
 /// Runs `work` so often, and returns the median of the seconds it took.
@@ -129,19 +170,21 @@ pub fn mixed(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Requests of about 200 bytes: a fixed set of payloads whose times are written over.
+/// Requests of about 200 bytes of JSON: a fixed set of payloads whose times are written over.
 pub struct Requests {
     payloads: Vec<Vec<u8>>,
+    format: Format,
+    /// Where the first `event_time_us` of each payload is.
+    times_at: Vec<usize>,
+    /// How many requests a payload has.
+    per_record: u64,
 }
-
-/// Where the digits of `event_time_us` are.
-const TIME_AT: std::ops::Range<usize> = 17..33;
 
 impl Requests {
     /// Requests over so many keys of service and route; one in 2,000 is an error.
-    pub fn new(keys: u64) -> Self {
+    pub fn new(keys: u64, (format, per_record): (Format, u64)) -> Self {
         let routes = if keys >= 10_000 { 100 } else { 10 };
-        let payload = |n: u64| {
+        let json = |n: u64| {
             let (key, dice) = (n % keys, mixed(n));
             let (service, route) = (key / routes, key % routes);
             let status = if dice % 2_000 == 0 { 503 } else { 200 };
@@ -154,19 +197,70 @@ impl Requests {
             )
             .into_bytes()
         };
-        Self { payloads: (0..keys.max(4_000)).map(payload).collect() }
+        let count = keys.max(4_000);
+        let payloads = match format {
+            Format::Json => (0..count).map(json).collect(),
+            Format::Protobuf | Format::Avro => (0..count).map(|n| encoded(format, std::iter::once(json(n)))).collect(),
+            // Keys of a batch are as mixed as those of single requests.
+            Format::Arrow => (0..count.div_ceil(per_record).max(400.min(count)))
+                .map(|record| {
+                    encoded(format, (0..per_record).map(|row| json(mixed(record * per_record + row) % count)))
+                })
+                .collect::<Vec<_>>(),
+        };
+        let times_at = payloads.iter().map(|payload| time_at(format, payload, per_record)).collect();
+        Self { payloads, format, times_at, per_record }
     }
 
-    /// The payload of the `n`-th request at a time, written into `scratch`.
+    /// The payload of the `n`-th record at a time, written into `scratch`.
     pub fn write(&self, n: u64, event_time_us: i64, scratch: &mut Vec<u8>) {
+        let number = (mixed(n) % self.payloads.len() as u64) as usize;
         scratch.clear();
-        scratch.extend_from_slice(&self.payloads[(mixed(n) % self.payloads.len() as u64) as usize]);
-        let mut rest = event_time_us;
-        for digit in scratch[TIME_AT].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        scratch.extend_from_slice(&self.payloads[number]);
+        let from = self.times_at[number];
+        match self.format {
+            Format::Json => {
+                let mut rest = event_time_us;
+                for digit in scratch[from..from + 16].iter_mut().rev() {
+                    *digit = b'0' + (rest % 10) as u8;
+                    rest /= 10;
+                }
+            }
+            Format::Avro => scratch[from..from + 8].copy_from_slice(&zigzag(event_time_us)),
+            Format::Protobuf | Format::Arrow => {
+                let rows = scratch[from..from + 8 * self.per_record as usize].chunks_exact_mut(8);
+                rows.for_each(|time| time.copy_from_slice(&event_time_us.to_le_bytes()));
+            }
         }
     }
+}
+
+/// A time as eight bytes of zigzag varint, which is what times of these years take.
+fn zigzag(event_time_us: i64) -> [u8; 8] {
+    let value = (event_time_us as u64) << 1;
+    std::array::from_fn(|byte| (value >> (7 * byte)) as u8 & 0x7f | if byte < 7 { 0x80 } else { 0 })
+}
+
+fn time_at(format: Format, payload: &[u8], per_record: u64) -> usize {
+    let written = match format {
+        Format::Json => START_US.to_string().into_bytes(),
+        Format::Avro => zigzag(START_US).to_vec(),
+        Format::Protobuf | Format::Arrow => START_US.to_le_bytes().repeat(per_record as usize),
+    };
+    payload.windows(written.len()).position(|window| window == written).expect("the time is in it")
+}
+
+/// JSON requests in another format, all in one record.
+fn encoded(format: Format, jsons: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let (jsons, mut out) = (jsons.collect::<Vec<_>>(), Vec::new());
+    let requests = jsons.iter().map(|json| decode_request(json).expect("a request")).collect::<Vec<_>>();
+    match format {
+        Format::Arrow => write_batch(&mut out, &requests).expect("few enough"),
+        Format::Protobuf => write_protobuf(&mut out, &requests[0]),
+        Format::Avro => write_avro(&mut out, &requests[0]),
+        Format::Json => out = jsons.concat(),
+    }
+    out
 }
 
 /// A log of requests that is made as it is read, so that it needs no memory; its present is the last one read.
@@ -178,6 +272,8 @@ pub struct Generated {
     next: Cut,
     clock: LogClock,
     spent: Vec<Batch>,
+    /// After so many requests a row of a database changes.
+    change_every: Option<u64>,
 }
 
 /// A clock that shows how far a [`Generated`] log was read.
@@ -191,10 +287,40 @@ impl Clock for LogClock {
 }
 
 impl Generated {
-    /// `total` requests over `keys`, `per_s` of them in each second of event time.
-    pub fn new(keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
+    /// `total` records over `keys`, `per_s` of them in each second of event time.
+    pub fn new(options: Options, keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
         let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
-        Self { requests: Requests::new(keys), partitions, total, per_s, next: Cut::default(), clock, spent: Vec::new() }
+        let (requests, next) = (Requests::new(keys, (options.format, options.per_record)), Cut::default());
+        Self { requests, partitions, total, per_s, next, clock, spent: Vec::new(), change_every: None }
+    }
+
+    /// The same with one change of a database row after so many requests.
+    pub fn with_changes(self, every: u64) -> Self {
+        Self { change_every: Some(every), ..self }
+    }
+
+    /// The changes up to the time of the last request that was read, in Debezium's envelope, about 400 bytes each.
+    fn changes(&mut self) -> Option<Batch> {
+        let at = Partition { topic: Topic::Changes, partition: 0 };
+        let (from, mut batch) = (self.next.next_offset(at), Batch::new(at));
+        let read = self.next.0.iter().filter(|(partition, _)| partition.topic == Topic::Requests);
+        for offset in from..read.map(|(_, next)| next).sum::<u64>() / self.change_every? {
+            let time_us = self.clock.0.load(Ordering::Relaxed);
+            let row = format!(
+                "{{\"order_id\":{offset},\"customer_id\":{},\"total_cents\":{}}}",
+                offset % 977,
+                offset % 9_973
+            );
+            let payload = format!(
+                "{{\"before\":{row},\"after\":{row},\"source\":{{\"version\":\"3.7.0.Final\",\"connector\":\"postgresql\",\
+                 \"name\":\"shop\",\"ts_us\":{time_us},\"db\":\"shop\",\"schema\":\"public\",\"table\":\"orders\",\
+                 \"txId\":{offset},\"lsn\":{offset}}},\"op\":\"u\",\"ts_ms\":{}}}",
+                time_us / 1000
+            );
+            batch.push(offset, time_us, offset.to_string().as_bytes(), payload.as_bytes());
+        }
+        self.next.0.extend(batch.next_offset().map(|next| (at, next)));
+        (!batch.is_empty()).then_some(batch)
     }
 
     pub fn clock(&self) -> LogClock {
@@ -232,6 +358,7 @@ impl Source for Generated {
                 polled.batches.push(batch);
             }
         }
+        polled.batches.extend(self.changes());
         if polled.batches.is_empty() {
             std::thread::sleep(wait);
         }

@@ -2,7 +2,8 @@
 
 pub(crate) mod epochwise;
 pub(crate) mod fold;
-pub(crate) mod open;
+mod open;
+mod open_ticks;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod span;

@@ -12,7 +12,7 @@
 //! additions are of ten ticks or sixty at once; a baseline, said every few seconds, pays for the rest. Measured: the
 //! close of a tick costs a quarter of what it does with four totals that follow it.
 
-use super::open::Open;
+use super::open_ticks::OpenTicks;
 use super::slot::{Ring, Slot, add};
 use super::span::{LONGEST, RECENT, UNUSUAL_S, cover, kept, tail_tick};
 use crate::lookup::Lookup;
@@ -39,13 +39,11 @@ pub(crate) struct KeyState {
     /// What the longest window keeps, in numbers; to be made anew if `is_stale`.
     usual: Statistics,
     is_stale: bool,
-    /// The open ticks that counted something, ascending.
-    pub open: Vec<(i64, Open)>,
     /// The last epoch in which an error was counted, plus one.
     pub errors_in: u64,
     /// So many more ticks go to the detectors, whatever they show.
     pub watched: u32,
-    /// The newest minute in which something was counted.
+    /// The newest minute in which something was counted that is no longer open.
     newest_minute: i64,
 }
 
@@ -55,9 +53,9 @@ impl KeyState {
         &self.totals[RECENT]
     }
 
-    /// Whether no window holds anything any more when `open_tick` is the first open one.
-    fn is_idle(&self, open_tick: i64) -> bool {
-        self.newest_minute * 60 < tail_tick(LONGEST, open_tick) && self.open.is_empty()
+    /// Whether no window holds anything any more when `open_tick` is the first open one, in which it counted `open`.
+    fn is_idle(&self, open_tick: i64, open: (i64, i64)) -> bool {
+        self.newest_minute * 60 < tail_tick(LONGEST, open_tick) && open.0 == 0
     }
 }
 
@@ -80,8 +78,7 @@ pub(crate) struct Shard {
     keys: Vec<Option<KeyState>>,
     by_id: Lookup<KeyId, u32>,
     free: Vec<u32>,
-    /// Which keys counted something in which open tick, each once.
-    touched: BTreeMap<i64, Vec<(KeyId, u32)>>,
+    open: OpenTicks,
     late: BTreeMap<i64, BTreeMap<KeyId, (u32, Tally)>>,
     rings: [Ring; SLOT_WIDTHS_S.len()],
     open_tick: i64,
@@ -99,7 +96,7 @@ impl Shard {
             keys: Vec::new(),
             by_id: Lookup::default(),
             free: Vec::new(),
-            touched: BTreeMap::new(),
+            open: OpenTicks::default(),
             late: BTreeMap::new(),
             rings: empty_rings(open_tick),
             open_tick,
@@ -141,20 +138,10 @@ impl Shard {
 
     /// Takes in a key; it is watched for so many ticks.
     pub fn admit(&mut self, id: KeyId, key: Arc<Key>, epoch: u64, watched: u32) -> u32 {
-        let (totals, usual, open) = (Default::default(), Statistics::default(), Vec::new());
+        let (totals, usual) = (Default::default(), Statistics::default());
         let (errors_in, newest_minute) = (0, i64::MIN / 60);
-        let state = KeyState {
-            id,
-            key,
-            admitted: epoch,
-            totals,
-            usual,
-            is_stale: false,
-            open,
-            errors_in,
-            watched,
-            newest_minute,
-        };
+        let state =
+            KeyState { id, key, admitted: epoch, totals, usual, is_stale: false, errors_in, watched, newest_minute };
         let index = self.free.pop().unwrap_or(self.keys.len() as u32);
         if index as usize == self.keys.len() {
             self.keys.push(None);
@@ -176,26 +163,26 @@ impl Shard {
     #[inline]
     pub fn count(&mut self, index: u32, contribution: Contribution<'_>) {
         let Contribution { tick, errors, latencies_us, .. } = contribution;
+        if tick < self.open_tick {
+            return self.count_late(index, contribution);
+        }
+        let id = || self.keys[index as usize].as_ref().expect("indices are handed out for keys that are held").id;
+        self.open.count(tick, (index, self.keys.len()), (latencies_us, errors), id);
+    }
+
+    #[cold]
+    fn count_late(&mut self, index: u32, contribution: Contribution<'_>) {
+        let Contribution { tick, errors, latencies_us, .. } = contribution;
         let state = self.keys[index as usize].as_mut().expect("indices are handed out for keys that are held");
         state.newest_minute = state.newest_minute.max(tick.div_euclid(60));
-        if tick < self.open_tick {
-            let late = self.late.entry(tick).or_default();
-            let (_, tally) = late.entry(state.id).or_insert_with(|| (index, Tally::default()));
-            let mut open = Open::default();
-            open.count(latencies_us, errors);
-            return open.add_to(tally);
-        }
-        // Two or three ticks are open at a time, and most requests count into the last.
-        let at = match state.open.iter().rposition(|(open, _)| *open <= tick) {
-            Some(at) if state.open[at].0 == tick => at,
-            before => {
-                let at = before.map_or(0, |at| at + 1);
-                state.open.insert(at, (tick, Open::default()));
-                self.touched.entry(tick).or_default().push((state.id, index));
-                at
-            }
-        };
-        state.open[at].1.count(latencies_us, errors);
+        let late = self.late.entry(tick).or_default();
+        let (_, tally) = late.entry(state.id).or_insert_with(|| (index, Tally::default()));
+        latencies_us.iter().enumerate().for_each(|(n, latency_us)| tally.count(*latency_us, n < errors as usize));
+    }
+
+    /// Requests and errors of a key in its open ticks.
+    pub fn open_counts(&self, index: u32) -> (i64, i64) {
+        self.open.counted(index)
     }
 
     /// Closes every tick before `until`, calling `each` after each one with the tick that closed.
@@ -217,7 +204,7 @@ impl Shard {
 
     /// Whether no tick before `until` can change anything: nothing open, nothing held.
     fn nothing_to_do(&self, until: i64) -> bool {
-        self.touched.range(..until).next().is_none() && self.rings.iter().all(Ring::is_empty)
+        !self.open.any_before(until) && self.rings.iter().all(Ring::is_empty)
     }
 
     fn skip_to(&mut self, open_tick: i64) {
@@ -228,15 +215,18 @@ impl Shard {
     fn close_tick(&mut self) -> Closed {
         let tick = self.open_tick;
         let mut closed = Closed { ticked: true, changed: Vec::new(), slots: Vec::new(), idle: Vec::new() };
-        let mut touched = self.touched.remove(&tick).unwrap_or_default();
+        let mut open = self.open.take(tick);
+        let mut touched = std::mem::take(&mut open.touched);
         touched.sort_unstable();
         let mut second = Slot::default();
         for (id, index) in &touched {
             let state = self.keys[*index as usize].as_mut().expect("touched keys are held");
+            state.newest_minute = state.newest_minute.max(tick.div_euclid(60));
             self.scratch.clear();
-            state.open.remove(0).1.add_to(&mut self.scratch);
+            self.open.drain(&mut open, *index, &mut self.scratch);
             second.push(*id, *index, &self.scratch);
         }
+        self.open.reuse(open);
         self.rings[0].push(second);
         self.open_tick = tick + 1;
         closed.slots.push((0, tick));
@@ -279,7 +269,7 @@ impl Shard {
                 }
                 if window == LONGEST {
                     let gone = self.entries((width, number)).map(|(_, index)| index);
-                    closed.idle = gone.filter(|index| self.key(*index).is_idle(self.open_tick)).collect();
+                    closed.idle = gone.filter(|index| self.is_idle(*index)).collect();
                     // The longest window has let go of it, so nobody asks for it again.
                     *self.rings[width].get_mut(number).expect("just seen") = Slot::default();
                 }
@@ -288,6 +278,10 @@ impl Shard {
         changed.sort_unstable();
         changed.dedup();
         closed.changed = changed.into_iter().map(|(_, index)| index).collect();
+    }
+
+    fn is_idle(&self, index: u32) -> bool {
+        self.key(index).is_idle(self.open_tick, self.open.counted(index))
     }
 
     fn entries(&self, (width, number): (usize, i64)) -> impl Iterator<Item = (KeyId, u32)> {
@@ -315,14 +309,14 @@ impl Shard {
                 }
             }
             for (id, (index, tally)) in &patches {
-                let open_tick = self.open_tick;
+                let (open_tick, open) = (self.open_tick, self.open.counted(*index));
                 let state = self.key_mut(*index);
                 for window in (0..WINDOWS.len()).filter(|window| kept(*window, open_tick).contains(&tick)) {
                     state.totals[window].add(tally, 1);
                 }
                 state.is_stale = true;
                 // The present may have leapt while they waited, past what any window holds.
-                idle.extend(state.is_idle(open_tick).then_some((*id, *index)));
+                idle.extend(state.is_idle(open_tick, open).then_some((*id, *index)));
             }
         }
         let idle = idle.into_iter().map(|(_, index)| index).collect();

@@ -118,6 +118,8 @@ struct Windows {
     names: [Lookup<KeyId, Arc<Key>>; 2],
     named_since_us: i64,
     with_errors: Vec<(KeyId, u32)>,
+    /// Memory that is used again.
+    found: Vec<Option<u32>>,
 }
 
 impl Windows {
@@ -135,8 +137,16 @@ impl Windows {
             restore(shard, &recovered.state);
         }
         let opened_us = recovered.presents.first().map_or(i64::MIN, |(_, now_us)| *now_us);
-        let (names, with_errors) = (Default::default(), Vec::new());
-        Self { shards, tuning: tuning.clone(), peers, opened_us, names, named_since_us: opened_us, with_errors }
+        Self {
+            shards,
+            tuning: tuning.clone(),
+            peers,
+            opened_us,
+            names: Default::default(),
+            named_since_us: opened_us,
+            with_errors: Vec::new(),
+            found: Vec::new(),
+        }
     }
 
     fn at(&self, id: KeyId) -> usize {
@@ -158,16 +168,21 @@ impl Windows {
     }
 
     fn count(&mut self, now: Moment, sheaves: &[Sheaf], said: &mut Vec<Observed>, put: &mut Vec<Output>) {
+        // First every key is looked up, then everything is counted: the waits for memory overlap.
+        let contributions = || sheaves.iter().flat_map(Sheaf::iter);
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(contributions().map(|it| self.shards[self.at(it.id)].index_of(it.id)));
         let mut strangers = Vec::new();
-        for contribution in sheaves.iter().flat_map(Sheaf::iter) {
+        for (contribution, index) in contributions().zip(found.drain(..)) {
             let at = self.at(contribution.id);
             // Before a restart, what came before its key was taken in counted under the overflow key.
             let known = |index: &u32| !now.warm || self.shards[at].key(*index).admitted <= now.epoch.0;
-            match self.shards[at].index_of(contribution.id).filter(known) {
+            match index.filter(known) {
                 Some(index) => self.count_one(now, at, index, contribution),
                 None => strangers.push(contribution),
             }
         }
+        self.found = found;
         strangers.sort_unstable();
         for contribution in strangers {
             let at = self.at(contribution.id);
@@ -221,9 +236,8 @@ impl Windows {
     fn report_bursts(&mut self, now: Moment, said: &mut Vec<Observed>) {
         for (id, index) in std::mem::take(&mut self.with_errors) {
             let at = self.at(id);
+            let (requests, errors) = self.shards[at].open_counts(index);
             let state = self.shards[at].key_mut(index);
-            let requests = state.open.iter().map(|(_, open)| open.requests).sum();
-            let errors = state.open.iter().map(|(_, open)| open.errors).sum();
             if judge_burst(requests, errors, &self.tuning.detection).fires {
                 state.watched = self.tuning.detection.of + 1;
                 let seen = Observation::Errors { at_us: now.now_us, requests, errors };

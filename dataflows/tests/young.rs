@@ -3,10 +3,9 @@
 
 mod common;
 
-use common::START_US;
+use common::{START_US, finished};
 use evenkeel_dataflows::{Batch, Engine, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Cut, Dataset, Decision, Dimension, Epoch, Partition, Topic, Verdict};
-use std::time::Duration;
 
 /// When a key with 25 requests a second, four times as slow from `slow_s` on, is said to be slow, s after its start.
 fn found_s(slow_s: i64) -> Option<i64> {
@@ -31,7 +30,7 @@ fn found_s(slow_s: i64) -> Option<i64> {
         }
         let (epoch, now_us) = (Epoch(second as u64), START_US + second * TICK_US);
         engine.close(Binding { epoch, now_us, resume: Epoch(0), upper: upper.clone() }).unwrap();
-        let changes = engine.wait(Duration::from_secs(60)).unwrap().unwrap();
+        let changes = finished(&mut engine);
         let verdicts = changes.outputs.iter().filter(|output| output.dataset == Dataset::Verdicts);
         let verdicts = verdicts.map(|output| serde_json::from_slice::<Verdict>(&output.value).unwrap());
         let fired = verdicts.filter(|verdict| verdict.decision == Decision::Fire).map(|verdict| verdict.at_us);

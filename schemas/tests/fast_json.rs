@@ -17,7 +17,11 @@ const NASTY: &[u8] = b"\"\\{}[]:, \t\n\r\0\x1f!/09-+.eEntf\x7f\x80\xbf\xc3\xe2\x
 /// Holds the fast decoder to the slow one; whether it was the fast one that decided.
 fn is_fast(payload: &[u8]) -> bool {
     let slow = Event::decode_by_serde(AT, payload);
-    assert_eq!(Event::decode(AT, payload), slow, "{:?}", String::from_utf8_lossy(payload));
+    if Encoding::of(payload) == Encoding::Json {
+        assert_eq!(Event::decode(AT, payload), slow, "{:?}", String::from_utf8_lossy(payload));
+    } else {
+        assert!(matches!(slow, Event::Rejected(_)), "{:?}", String::from_utf8_lossy(payload));
+    }
     let fast = Scan::available().into_iter().map(|scan| {
         let request = decode_request_by(scan, payload)?;
         assert_eq!(Event::Request(request), slow, "{scan:?}: {:?}", String::from_utf8_lossy(payload));

@@ -130,6 +130,9 @@ fn nothing_is_lost_and_nothing_hostile_counts() {
         };
         match (Event::decode(at, &payload), due) {
             (Event::Rejected(rejection), Some((kind, reason))) => {
+                // Requests have more encodings than one: a NUL says that it is one of them, and not JSON.
+                let no_json = kind == "only NULs" && topic == Topic::Requests;
+                let reason = if no_json { Reason::UnknownSchema } else { reason };
                 assert_eq!((rejection.reason, rejection.at), (reason, at), "{kind}: {rejection:?}");
                 assert!(!rejection.detail.is_empty(), "{kind}: {rejection:?}");
                 *found.entry((topic, kind)).or_insert(0u64) += 1;

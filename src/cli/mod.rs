@@ -11,6 +11,7 @@ mod traffic;
 
 pub use config::Config;
 
+use crate::encode::Format;
 use crate::ports::PortError;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -22,8 +23,8 @@ use std::process::ExitCode;
 #[command(version, propagate_version = true)]
 struct Cli {
     /// Tables for people or JSON for scripts.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, global = true, value_enum, default_value_t = View::Table)]
+    output: View,
     /// Log lines on standard error: off, error, warn, info, debug.
     #[arg(long, global = true, env = "EVENKEEL_LOG", default_value = "info")]
     log: String,
@@ -33,7 +34,7 @@ struct Cli {
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum View {
     Table,
     Json,
 }
@@ -62,7 +63,9 @@ enum Command {
     #[command(after_help = "Example:\n  evenkeel compact --data ./demo --cold ./demo/cold")]
     Compact(CompactArgs),
     /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
-    #[command(after_help = "Example:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092")]
+    #[command(
+        after_help = "Examples:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092\n  evenkeel generate --encoding arrow --events-per-record 100 --rate 50000 --brokers 127.0.0.1:9092"
+    )]
     Generate(GenerateArgs),
     /// Ship lines from TCP, a file or standard input (`-`) to a topic.
     #[command(
@@ -70,10 +73,15 @@ enum Command {
     )]
     Ship(ShipArgs),
     /// List the JSON Schemas of everything that goes in and out, or print one.
-    #[command(after_help = "Example:\n  evenkeel schema request")]
+    #[command(
+        after_help = "Examples:\n  evenkeel schema request\n  evenkeel schema request --encoding protobuf > request.proto"
+    )]
     Schema {
         /// Which one.
         name: Option<String>,
+        /// The schema of requests in another encoding: protobuf (proto3) or avro.
+        #[arg(long, value_enum, default_value_t = Format::Json)]
+        encoding: Format,
     },
 }
 
@@ -212,6 +220,12 @@ struct GenerateArgs {
     /// Do not wait: write the last SECONDS at once, as a backlog.
     #[arg(long)]
     backlog: bool,
+    /// How requests are written; a file holds lines, and so JSON.
+    #[arg(long, value_enum, default_value_t = Format::Json, conflicts_with = "out")]
+    encoding: Format,
+    /// Requests of an Arrow record.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(evenkeel_schemas::MAX_BATCH_ROWS)))]
+    events_per_record: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -249,7 +263,7 @@ enum Ending {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.log);
-    let json = cli.output == Format::Json;
+    let json = cli.output == View::Json;
     let ending = match cli.command {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
@@ -258,7 +272,7 @@ pub fn main() -> ExitCode {
         Command::Compact(args) => offline::compact(args, json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
-        Command::Schema { name } => offline::schema(name.as_deref(), json),
+        Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),
     };
     match ending {
         Ok(Ending::Well) => ExitCode::SUCCESS,

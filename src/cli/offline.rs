@@ -5,6 +5,7 @@ use super::{CompactArgs, DemoArgs, Ending, ReplayArgs, RunArgs, fatal, io_error}
 use crate::cold::{self, DirectoryStore, Verification};
 use crate::demo::{self, Summary};
 use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
+use crate::encode::Format;
 use crate::kafka::{self, KafkaOutputs, KafkaSource};
 use crate::metrics::Metrics;
 use crate::ports::{OutputLog, PortError, Source};
@@ -175,7 +176,20 @@ pub(super) fn compact(args: CompactArgs, json: bool) -> Result<Ending, PortError
     Ok(Ending::Well)
 }
 
-pub(super) fn schema(name: Option<&str>, json: bool) -> Result<Ending, PortError> {
+pub(super) fn schema(name: Option<&str>, encoding: Format, json: bool) -> Result<Ending, PortError> {
+    let other = match (name, encoding) {
+        (_, Format::Json) => None,
+        (Some("request"), Format::Protobuf) => Some(evenkeel_schemas::REQUEST_PROTO),
+        (Some("request"), Format::Avro) => Some(evenkeel_schemas::REQUEST_AVSC),
+        (Some("request"), Format::Arrow) => {
+            return Err(fatal("Arrow streams bring their schema: name columns as in `evenkeel schema request`"));
+        }
+        _ => return Err(fatal("only requests have other encodings: evenkeel schema request --encoding …")),
+    };
+    if let Some(text) = other {
+        print!("{text}");
+        return Ok(Ending::Well);
+    }
     let schemas = evenkeel_schemas::json_schemas();
     let names = schemas.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     match name {

@@ -2,6 +2,7 @@
 
 use super::{Ending, GenerateArgs, ShipArgs, fatal, io_error};
 use crate::embedded::InputWriter;
+use crate::encode::Rewriter;
 use crate::kafka::{RecordProducer, topics};
 use crate::ports::{Clock, PortError, SystemClock};
 use crate::ship::{EmbeddedSink, Input, KafkaSink, ShipOptions, Sink, ship as ship_lines, stop_signal};
@@ -82,16 +83,23 @@ pub(super) fn generate(args: GenerateArgs, json: bool) -> Result<Ending, PortErr
     let faults = plan.faults.clone();
     let mut shop = Shop::new(plan);
     let mut records = 0u64;
+    let mut rewriter = Rewriter::new(args.encoding, args.events_per_record as usize);
     while shop.now_us() < shop.end_us() {
         let to_us = if args.backlog { shop.now_us() + BACKLOG_STEP_US } else { SystemClock.now_us() };
         let mut put = Ok(());
-        shop.advance(to_us.min(shop.end_us()), &mut |partition, at_us, key: &[u8], payload: &[u8]| {
-            if put.is_ok() {
-                records += 1;
-                put = target.put(partition, at_us, key, payload);
+        let mut pass = |partition, at_us, key: &[u8], payload: &[u8]| {
+            records += 1;
+            target.put(partition, at_us, key, payload)
+        };
+        shop.advance(to_us.min(shop.end_us()), &mut |partition: Partition, at_us, key: &[u8], payload: &[u8]| {
+            if put.is_ok() && partition.topic == Topic::Requests {
+                put = rewriter.put((partition, at_us), key, payload, &mut pass);
+            } else if put.is_ok() {
+                put = pass(partition, at_us, key, payload);
             }
         });
         put?;
+        rewriter.flush(&mut pass)?;
         target.flush()?;
         if !args.backlog {
             std::thread::sleep(STEP);

@@ -67,6 +67,21 @@ impl KafkaSource {
     }
 }
 
+impl KafkaSource {
+    /// Takes at most `limit` records and lets them go, waiting at most `wait` for the first; returns how many there were.
+    /// So much the client alone can do: benchmarks compare with it.
+    ///
+    /// # Errors
+    /// As [`Source::poll`].
+    pub fn skip(&mut self, limit: usize, wait: Duration) -> Result<usize, PortError> {
+        let Some(open) = self.open.as_mut() else { return self.seek(&Cut::default()).map(|()| 0) };
+        let mut records = 0;
+        let taken = open.queue.take(limit, wait, |event| records += usize::from(matches!(event, Event::Record(..))));
+        taken.map_err(|e| self.connection.consumer_failure("reading", &e, open.queue.consumer()))?;
+        Ok(records)
+    }
+}
+
 impl Source for KafkaSource {
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
         // A new client: nothing that was fetched for the old place can come out of it.

@@ -1,6 +1,6 @@
 //! Records that were polled and came in after the present: they wait until an epoch has brought it up to them.
 
-use evenkeel_dataflows::Batch;
+use evenkeel_dataflows::{Batch, HEAVY_BYTES};
 use evenkeel_schemas::Partition;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +12,7 @@ const MOST_RECORDS: usize = 1_000_000;
 pub(super) struct Backlog {
     partitions: BTreeMap<Partition, (VecDeque<Batch>, usize)>,
     records: usize,
+    bytes: usize,
 }
 
 impl Backlog {
@@ -20,9 +21,14 @@ impl Backlog {
         self.records
     }
 
+    /// What waits counts against bounds in records: see [`Batch::weight`].
+    pub fn weight(&self) -> usize {
+        self.records.max(self.bytes / HEAVY_BYTES)
+    }
+
     /// Whether no more records may wait.
     pub fn is_full(&self) -> bool {
-        self.records >= MOST_RECORDS
+        self.weight() >= MOST_RECORDS
     }
 
     /// Whether records of a partition wait.
@@ -39,6 +45,7 @@ impl Backlog {
     pub fn add(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.records += batch.len();
+            self.bytes += batch.bytes();
             self.partitions.entry(batch.partition).or_default().0.push_back(batch);
         }
     }
@@ -68,6 +75,7 @@ impl Backlog {
                 *taken = 0;
             }
         }
+        self.bytes -= all.iter().map(Batch::bytes).sum::<usize>();
         self.partitions.retain(|_, (batches, _)| !batches.is_empty());
         all
     }
@@ -95,6 +103,7 @@ mod tests {
         assert_eq!((backlog.len(), backlog.first_us().collect::<Vec<_>>()), (3, vec![(partition(0), 30)]));
         assert_eq!(backlog.take_before(30), []);
         assert_eq!(backlog.take_before(i64::MAX), [batch(0, &[(1, 30), (2, 20)]), batch(0, &[(3, 40)])]);
+        assert_eq!(backlog.weight(), 0);
         assert!(backlog.is_empty() && backlog.first_us().next().is_none());
     }
 }

@@ -120,7 +120,8 @@ impl<S: Source, K: Clock> Follower<S, K> {
             return Err(self.lost("closes another epoch than the open one"));
         }
         let upper = std::mem::take(&mut pipeline.upper);
-        let records = std::mem::take(&mut pipeline.open_records) as u64;
+        let records = pipeline.engine.open_records();
+        pipeline.open_records = 0;
         pipeline.present.close(now_us);
         pipeline.next = Epoch(epoch.0 + 1);
         pipeline.first_record = None;

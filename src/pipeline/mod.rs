@@ -26,19 +26,20 @@ pub use others::Joined;
 pub use present::Outlook;
 pub use reader::EpochReader;
 
-use crate::ports::{Clock, Committed, PortError, Share, Source};
+use crate::ports::{Clock, Committed, Polled, PortError, Share, Source};
 use backlog::Backlog;
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
 use others::Others;
 use present::{Present, ResumePoints};
+use reader::reread;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Most records of one poll.
+    /// Most records of one poll; long ones count as several, here and below: see [`Batch::weight`].
     pub poll_records: usize,
     /// Most records of one epoch.
     pub epoch_records: usize,
@@ -106,6 +107,8 @@ pub struct Pipeline<S, C, K> {
     next: Epoch,
     upper: Cut,
     open_records: usize,
+    /// What a record of the last poll weighed: see [`Batch::weight`].
+    weight: usize,
     opened: Instant,
     first_record: Option<Instant>,
     ready: Vec<Changes>,
@@ -177,6 +180,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             ready,
             others,
             open_records: 0,
+            weight: 1,
             first_record: None,
             committed_us: last.map_or(0, |last| last.now_us),
             uncommitted: None,
@@ -200,6 +204,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let (started, mut first_us) = (Instant::now(), BTreeMap::new());
         loop {
             let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+            self.weigh(&polled);
             for batch in &polled.batches {
                 let first = batch.timestamps_us(0).next();
                 first.map(|first| *first_us.entry(batch.partition).or_insert(first));
@@ -286,7 +291,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// Whether so much waits that reading more would bring nothing on.
     fn has_enough(&self) -> bool {
-        self.backlog.len() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
+        self.backlog.weight() >= self.pace.epoch_records && !self.present.waits(&self.backlog)
     }
 
     /// Polls unless enough waits already; returns how many records came.
@@ -297,11 +302,20 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         while let Some(spent) = self.engine.spent() {
             self.source.reuse(spent);
         }
-        let polled = self.source.poll(self.pace.poll_records, self.patience())?;
+        let polled = self.source.poll((self.pace.poll_records / self.weight).max(1), self.patience())?;
+        self.weigh(&polled);
         self.present.polled(&polled);
         let before = self.backlog.len();
         polled.batches.into_iter().for_each(|batch| self.backlog.add(batch));
         Ok(self.backlog.len() - before)
+    }
+
+    /// Notes what records weigh, so that the next poll takes fewer of heavy ones.
+    fn weigh(&mut self, polled: &Polled) {
+        let of = |count: fn(&Batch) -> usize| polled.batches.iter().map(count).sum::<usize>();
+        if let Some(weight) = of(Batch::weight).checked_div(of(Batch::len)) {
+            self.weight = weight.max(1);
+        }
     }
 
     /// Pushes what came in before the end of the open epoch's span. A time after the wall clock is the producer's error.
@@ -319,7 +333,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     fn push(&mut self, batch: Batch) -> Result<(), PortError> {
         let Some(next) = batch.next_offset() else { return Ok(()) };
         self.upper.0.insert(batch.partition, next);
-        self.open_records += batch.len();
+        self.open_records += batch.weight();
         self.first_record.get_or_insert_with(Instant::now);
         Ok(self.engine.push(batch)?)
     }
@@ -381,15 +395,4 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         (self.open_records, self.first_record, self.opened) = (0, None, Instant::now());
         Ok(())
     }
-}
-
-/// Feeds the records of `bindings` after the first one again, each epoch exactly as it was.
-fn reread(source: &mut impl Source, engine: &mut Engine, bindings: &[Binding], share: Share) -> Result<(), PortError> {
-    let Some((first, rest)) = bindings.split_first() else { return Ok(()) };
-    let mut reader = EpochReader::new(source, &share.part(&first.upper))?;
-    for binding in rest {
-        reader.read(&share.part(&binding.upper), |batch| Ok(engine.push(batch)?))?;
-        engine.close(binding.clone())?;
-    }
-    Ok(())
 }

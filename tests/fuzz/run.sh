@@ -3,7 +3,7 @@
 # Exit 0: no crash, or skipped (says so); 1: a crash, with the input that causes it; else: it did not build.
 #
 # Decision: coverage counters come from flags of stable rustc and libFuzzer is built from source, so neither nightly nor
-# cargo-fuzz is needed. No address sanitizer, which needs nightly: unsafe code is in one small module, and the target
+# cargo-fuzz is needed. No address sanitizer, which needs nightly: unsafe code is in two small modules, and the target
 # "request" holds it to the safe decoder; overflow checks and debug assertions are on.
 set -eu
 cd "$(dirname "$0")"
@@ -26,6 +26,7 @@ RUSTFLAGS="--cfg fuzzing $coverage" nice cargo build --release --quiet --locked 
 golden=../../schemas/golden
 unhex() { printf '%b' "$(sed 's/../\\x&/g' "$1")"; }
 mkdir -p target/corpus/event target/corpus/request target/corpus/audit target/corpus/tally target/corpus/binding
+mkdir -p target/corpus/protobuf target/corpus/avro target/corpus/batch
 number=0
 for type in request telemetry probe change control outcome; do
     for file in "$golden/$type"*.v1.json; do
@@ -37,8 +38,12 @@ cp "$golden"/request*.v1.json target/corpus/request
 unhex "$golden/audit-record.v1.hex" >target/corpus/audit/golden
 unhex "$golden/tally.v1.hex" >target/corpus/tally/golden
 cp "$golden/binding.v1.json" target/corpus/binding/golden
+for file in "$golden"/request-*protobuf.v1.hex; do unhex "$file" >"target/corpus/protobuf/$(basename "$file")"; done
+# Of single objects without marker and fingerprint, which the target puts there.
+for file in "$golden"/request-*avro.v1.hex; do unhex "$file" | tail -c +11 >"target/corpus/avro/$(basename "$file")"; done
+for file in "$golden"/requests-*.v1.hex; do unhex "$file" >"target/corpus/batch/$(basename "$file")"; done
 
-for target in event request audit tally binding; do
+for target in event request protobuf avro batch audit tally binding; do
     echo "$target: $seconds s, seed $seed"
     log=target/$target.log
     # Each target stops at its own time; -timeout and -rss_limit_mb make a hang or a glutton a crash.

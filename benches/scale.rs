@@ -72,14 +72,14 @@ fn argument(name: &str) -> Option<String> {
 }
 
 /// Puts the requests on their topic; the other topics are empty.
-fn fill(connection: &Connection, row: Row, total: u64) -> Result<(), PortError> {
+fn fill(options: Options, connection: &Connection, row: Row, total: u64) -> Result<(), PortError> {
     let mut needed = topics::inputs(1);
     needed
         .iter_mut()
         .filter(|topic| topic.name.starts_with("req."))
         .for_each(|topic| topic.partitions = row.partitions);
     topics::create_missing(connection, &needed)?;
-    let mut requests = Generated::new(row.keys, row.partitions, total, PER_S);
+    let mut requests = Generated::new(options, row.keys, row.partitions, total, PER_S);
     let mut producer = RecordProducer::new(connection.clone())?;
     loop {
         let polled = requests.poll(50_000, Duration::ZERO)?;
@@ -146,7 +146,7 @@ impl Drop for Run {
 
 fn measure(options: Options, connection: &Connection, row: Row, total: u64, scratch: &Path) -> Result<(), PortError> {
     let failed = |error: std::io::Error| PortError::Fatal(error.to_string());
-    fill(connection, row, total)?;
+    fill(options, connection, row, total)?;
     let ports = (0..=row.processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
     let ports = ports.and_then(|them| them.iter().map(|it| Ok(it.local_addr()?.port())).collect::<Result<Vec<_>, _>>());
     let (ports, started) = (ports.map_err(failed)?, Instant::now());

@@ -44,15 +44,15 @@ fn everybody_meets_and_every_pair_is_connected() {
         let all = [0, 1, 2].map(come);
         all.map(|thread| thread.join().unwrap())
     });
-    for one in 0..3 {
-        for other in (0..3).filter(|other| *other != one) {
-            met[one].sockets[other].as_mut().unwrap().write_all(&[one as u8, other as u8]).unwrap();
+    for (one, met) in met.iter_mut().enumerate() {
+        assert!(met.sockets[one].is_none());
+        for (other, socket) in met.sockets.iter_mut().enumerate().filter(|(other, _)| *other != one) {
+            socket.as_mut().unwrap().write_all(&[one as u8, other as u8]).unwrap();
         }
-        assert!(met[one].sockets[one].is_none());
     }
-    for one in 0..3 {
-        for other in (0..3).filter(|other| *other != one) {
-            let (mut said, socket) = ([9, 9], met[one].sockets[other].as_mut().unwrap());
+    for (one, met) in met.iter_mut().enumerate() {
+        for (other, socket) in met.sockets.iter_mut().enumerate().filter(|(other, _)| *other != one) {
+            let (mut said, socket) = ([9, 9], socket.as_mut().unwrap());
             assert_eq!(socket.read_timeout().unwrap(), None, "a dataflow may have nothing to say for long");
             socket.read_exact(&mut said).unwrap();
             assert_eq!(said, [other as u8, one as u8]);
@@ -97,6 +97,6 @@ fn whoever_waits_can_be_told_to_stop() {
         });
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
-        waiting.map(|thread| assert!(thread.join().unwrap().unwrap().is_none()));
+        waiting.into_iter().for_each(|thread| assert!(thread.join().unwrap().unwrap().is_none()));
     });
 }

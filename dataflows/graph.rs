@@ -6,6 +6,7 @@ use crate::calendar::Calendar;
 use crate::chain::{Draft, chain};
 use crate::commands::{Commands, Word};
 use crate::detect::Detect;
+use crate::gather::gather;
 use crate::incidents::Incidents;
 use crate::ingest::{Fact, Inbox, ingest};
 use crate::operators::epochwise::{Said, epochwise};
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
-use timely::dataflow::operators::{Concatenate, Exchange as _, Inspect, Probe};
+use timely::dataflow::operators::{Concatenate, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 use timely::scheduling::Activator;
 
@@ -176,7 +177,7 @@ fn in_order<'s>(
 /// detour.
 fn collect<'s>(outputs: Stream<'s, u64, Vec<Output>>, outbox: &Outbox, spread: bool) -> ProbeHandle<u64> {
     let outbox = Rc::clone(outbox);
-    let outputs = if spread { outputs.exchange(|_| 0) } else { outputs };
+    let outputs = if spread { gather(outputs) } else { outputs };
     let gathered = outputs.inspect_batch(move |epoch, outputs| {
         outbox.borrow_mut().entry(*epoch).or_default().extend_from_slice(outputs);
     });

@@ -20,6 +20,7 @@ mod detect;
 pub mod detectors;
 mod dictionary;
 mod engine;
+mod gather;
 mod graph;
 mod incidents;
 mod ingest;

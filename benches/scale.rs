@@ -79,7 +79,9 @@ fn fill(options: Options, connection: &Connection, row: Row, total: u64) -> Resu
         .filter(|topic| topic.name.starts_with("req."))
         .for_each(|topic| topic.partitions = row.partitions);
     topics::create_missing(connection, &needed)?;
-    let mut requests = Generated::new(options, row.keys, row.partitions, total, PER_S);
+    // They end now: a log that ended long ago would be followed by a jump of the present, and all that it closes.
+    let start_us = SystemClock.now_us() - (total * 1_000_000 / PER_S) as i64;
+    let mut requests = Generated::new(options, row.keys, row.partitions, total, PER_S).starting_at(start_us);
     let mut producer = RecordProducer::new(connection.clone())?;
     loop {
         let polled = requests.poll(50_000, Duration::ZERO)?;

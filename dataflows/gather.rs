@@ -1,9 +1,9 @@
 //! `gather`: outputs of all workers to the first one, for the process that commits.
 //!
 //! # Decision
-//! timely's own exchange fills messages by the number of records, a hundred and more. A slot's record may have a megabyte,
-//! and connections make room for the longest message they saw, again and again: with a million keys that took four times
-//! the time and memory. Here a message is full at [`MESSAGE_BYTES`].
+//! timely's own exchange fills messages by the number of records, a hundred and more. The record of a slot may have a
+//! megabyte with many keys, and a connection's buffers grow to the longest message they ever held, on both sides. Here a
+//! message is full at [`MESSAGE_BYTES`], so what a connection holds stays bounded by that and the longest output.
 
 use crate::Output;
 use timely::communication::Push;

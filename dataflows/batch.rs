@@ -1,6 +1,8 @@
 //! What goes into an engine and what comes out: [`Batch`]es of records, [`Changes`] per epoch.
 
+use crate::wire;
 use evenkeel_schemas::{Binding, Coordinates, Dataset, Partition};
+use serde::{Deserialize, Serialize};
 
 /// Records longer than this count as several: a batch of requests in an Arrow stream has about a hundred bytes each.
 pub const HEAVY_BYTES: usize = 512;
@@ -125,15 +127,17 @@ impl Batch {
 }
 
 /// One encoded output.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Output {
     /// What kind it is.
     pub dataset: Dataset,
     /// Its partition; only the audit dataset has more than partition 0, elsewhere the key decides.
     pub partition: u32,
     /// Its key.
+    #[serde(with = "wire::bytes")]
     pub key: Vec<u8>,
     /// Its bytes; empty in [`Dataset::State`] means that the key is gone.
+    #[serde(with = "wire::bytes")]
     pub value: Vec<u8>,
 }
 

@@ -7,10 +7,11 @@ use crate::calendar::{Calendar, Moment};
 use crate::ingest::RowChange;
 use crate::operators::epochwise::{Said, epochwise};
 use crate::operators::fold::hash_of;
+use crate::policy::Order;
 use crate::state::{State, from_json, json, record};
-use crate::{Output, Tuning};
+use crate::{Output, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
-use evenkeel_schemas::{Command, CommandKind, Control, Coordinates, Dataset, Decision, Incident, IncidentState};
+use evenkeel_schemas::{Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState};
 use evenkeel_schemas::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub(crate) struct Draft {
     event_type: String,
     table: String,
     actor: String,
+    #[serde(with = "wire::bytes")]
     payload: Vec<u8>,
 }
 
@@ -58,8 +60,8 @@ impl From<RowChange> for Draft {
     }
 }
 
-impl From<(Coordinates, Control)> for Draft {
-    fn from((at, control): (Coordinates, Control)) -> Self {
+impl From<Order> for Draft {
+    fn from(Order { at, control }: Order) -> Self {
         let (entity, op, actor) = (control.scope().to_owned(), control.order().to_owned(), control.by().to_owned());
         let (ts_us, payload) = (control.event_time_us(), json(&control));
         let table = at.topic.name().to_owned();

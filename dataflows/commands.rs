@@ -10,10 +10,10 @@
 
 use crate::calendar::Moment;
 use crate::operators::fold::Machine;
-use crate::policy::Policy;
+use crate::policy::{Order, Policy};
 use crate::tuning::{Recovery, TICK_US};
 use evenkeel_schemas::{
-    Command, CommandKind, Control, Coordinates, Detector, Incident, IncidentState, Mode, Outcome, OutcomeStatus,
+    Command, CommandKind, Coordinates, Detector, Incident, IncidentState, Mode, Outcome, OutcomeStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,13 +58,13 @@ pub(crate) struct Service {
 impl Machine for Commands {
     type Key = String;
     type Input = Word;
-    type Notice = (Coordinates, Control);
+    type Notice = Order;
     type State = Service;
     type Said = Command;
     const NAME: &'static str = "commands";
 
-    fn notice(&mut self, (_, control): (Coordinates, Control)) {
-        self.policy.hear(&control);
+    fn notice(&mut self, order: Order) {
+        self.policy.hear(&order.control);
     }
 
     fn hear(&self, key: &String, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Command>) {

@@ -6,6 +6,7 @@
 
 use crate::batch::{Batch, Changes, Output};
 use crate::ingest::{Feed, Opened};
+use crate::links::Links;
 use crate::operators::window::Recovered;
 use crate::state::State;
 use crate::tuning::Tuning;
@@ -57,10 +58,12 @@ pub struct Engine {
     records: u64,
     urgent: Arc<AtomicBool>,
     warm_until: Option<Epoch>,
+    /// Whether the dataflow ends with this engine.
+    ends: bool,
     /// Set when a worker panicked.
     stopped: Arc<AtomicBool>,
     /// What connects the workers; to be dropped after them.
-    _connections: Box<dyn std::any::Any + Send>,
+    connections: Option<Box<dyn std::any::Any + Send>>,
 }
 
 /// A worker on a thread of its own.
@@ -95,20 +98,37 @@ impl Engine {
             workers => CommunicationConfig::Process(workers),
         };
         let (builders, connections) = config.try_build().expect("within a process nothing can fail");
-        Self::connected(builders, connections, tuning, resume)
+        Self::connected(builders, connections, false, (tuning, resume))
+    }
+
+    /// As [`Engine::new`], for one of several processes that run one dataflow. Each closes the same epochs with the same
+    /// presents, and pushes records of its own; `upper` of its bindings may be what it knows of it.
+    ///
+    /// Every output of an epoch is in the changes of the process that stands first in the order of connections; those of
+    /// the others only say that the epoch is complete.
+    ///
+    /// A process may end at any time, and then nobody can wait for the others: dropping the engine leaves the dataflow
+    /// as it is, for the end of the process to clear away. [`Engine::finish`] ends it in good order.
+    ///
+    /// # Panics
+    /// If threads cannot be started.
+    pub fn in_cluster(tuning: &Tuning, links: Links, resume: Resume) -> Self {
+        let (builders, guard) = links.take();
+        let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+        Self::connected(builders, Box::new(guard), true, (tuning, resume))
     }
 
     fn connected(
         builders: Vec<AllocatorBuilder>,
         connections: Box<dyn std::any::Any + Send>,
-        tuning: &Tuning,
-        resume: Resume,
+        spread: bool,
+        (tuning, resume): (&Tuning, Resume),
     ) -> Self {
         let (part_sender, parts) = channel();
         let (spent_sender, spent) = sync_channel(SPENT_BOUND);
         let warm_until = resume.bindings.last().map(|binding| binding.epoch);
         let (stopped, urgent) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let start = Arc::new(Start::new(tuning.clone(), resume, &urgent, spent_sender));
+        let start = Arc::new(Start::new(tuning.clone(), resume, &urgent, (spread, spent_sender)));
         let mut builders = builders.into_iter();
         let mine = builders.next().expect("an engine has a worker");
         let caller = std::thread::current();
@@ -136,8 +156,9 @@ impl Engine {
             records: 0,
             urgent,
             warm_until,
+            ends: !spread,
             stopped,
-            _connections: connections,
+            connections: Some(connections),
         }
     }
 
@@ -183,6 +204,16 @@ impl Engine {
             seat.feed(Feed::Close { binding, warm });
             seat.step(Duration::ZERO);
         })
+    }
+
+    /// Ends the dataflow; in a cluster every process has to, and this waits for them.
+    pub fn finish(mut self) {
+        self.ends = true;
+    }
+
+    /// How many records were pushed here into the open epoch.
+    pub fn open_records(&self) -> u64 {
+        self.records
     }
 
     /// Whether the open epoch holds an error: closed now, it is heard now.
@@ -265,13 +296,17 @@ impl Drop for Engine {
             self.others.drain(..).map(|Other { feed, thread }| (feed, thread)).unzip();
         drop(feeds);
         threads.iter().for_each(|thread| thread.thread().unpark());
-        // If a worker panicked, the others wait for it for ever: nobody can join them.
-        let whole = !self.stopped.load(Ordering::Relaxed) && !std::thread::panicking();
-        if let Some(seat) = self.seat.take().filter(|_| whole)
-            && guarded(&self.stopped, || seat.end()).is_ok()
-        {
-            // A panic in there was said on standard error.
-            threads.into_iter().for_each(|thread| drop(thread.join()));
+        let whole = self.ends && !self.stopped.load(Ordering::Relaxed) && !std::thread::panicking();
+        let (seat, connections) = (self.seat.take(), self.connections.take());
+        if !whole {
+            // The others may wait for a worker that panicked, or for another process, for ever: nobody can join them.
+            std::mem::forget((seat, connections));
+        } else if let Some(seat) = seat {
+            match guarded(&self.stopped, || seat.end()) {
+                // A panic in there was said on standard error.
+                Ok(()) => threads.into_iter().for_each(|thread| drop(thread.join())),
+                Err(Stopped) => std::mem::forget(connections),
+            }
         }
     }
 }
@@ -308,11 +343,16 @@ fn guarded<T>(stopped: &AtomicBool, work: impl FnOnce() -> T) -> Result<T, Stopp
 }
 
 impl Start {
-    fn new(tuning: Tuning, resume: Resume, urgent: &Arc<AtomicBool>, spent: SyncSender<Batch>) -> Self {
+    fn new(
+        tuning: Tuning,
+        resume: Resume,
+        urgent: &Arc<AtomicBool>,
+        (spread, spent): (bool, SyncSender<Batch>),
+    ) -> Self {
         let first = resume.bindings.first();
         let opened = first.map_or(Opened::default(), |it| Opened { epoch: it.epoch.0 + 1, now_us: it.now_us });
         let presents = resume.bindings.iter().map(|binding| (binding.epoch.0, binding.now_us)).collect();
         let recovered = Recovered { state: State::new(resume.state), presents };
-        Self { tuning, recovered, opened, urgent: Arc::clone(urgent), spent }
+        Self { tuning, recovered, opened, urgent: Arc::clone(urgent), spread, spent }
     }
 }

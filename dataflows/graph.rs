@@ -6,12 +6,13 @@ use crate::calendar::Calendar;
 use crate::chain::{Draft, chain};
 use crate::commands::{Commands, Word};
 use crate::detect::Detect;
+use crate::gather::gather;
 use crate::incidents::Incidents;
 use crate::ingest::{Fact, Inbox, ingest};
 use crate::operators::epochwise::{Said, epochwise};
 use crate::operators::fold::{fold, hash_of};
 use crate::operators::window::{Observation, Observed, Recovered, window};
-use crate::policy::{KEY, Keeper, Policy};
+use crate::policy::{KEY, Keeper, Order, Policy};
 use crate::saturation::Saturation;
 use crate::silence::{Sign, Silence, node_key};
 use crate::state::{from_json, output};
@@ -68,7 +69,7 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
     let situations = active(scope.concatenate([verdicts.clone(), standing]));
     let (incidents, incident_state) = fold(Incidents(tuning.recovery.clone()), situations, none(), calendar, state);
     let controls = facts.clone().flat_map(|fact| match fact {
-        Fact::Control(control, at) => Some((at, control)),
+        Fact::Control(control, at) => Some(Order { at, control }),
         _ => None,
     });
     let orders = controls.clone().map(|order| (KEY.to_owned(), order));
@@ -111,16 +112,13 @@ pub(crate) fn build(scope: Scope<'_, u64>, setting: &Setting<'_>) -> (ProbeHandl
         incidents.map(|it| output(Dataset::Incidents, it.incident_id.clone(), &it)),
         commands.map(|it| output(Dataset::Commands, it.command_id.clone(), &it)),
     ];
-    (collect(scope.concatenate(outputs), outbox), ingested.activator)
+    (collect(scope.concatenate(outputs), outbox, start.spread), ingested.activator)
 }
 
 fn sign(fact: Fact) -> Option<(String, Sign)> {
     match fact {
         Fact::Probe(probe) => Some((node_key(&probe.service, &probe.node), Sign::Probe(probe))),
-        Fact::Control(Control::RetireNode { event_time_us, by, service, node }, _) => {
-            let key = node_key(&service, &node);
-            Some((key, Sign::Retire(Control::RetireNode { event_time_us, by, service, node })))
-        }
+        Fact::Control(Control::RetireNode { service, node, .. }, _) => Some((node_key(&service, &node), Sign::Retire)),
         _ => None,
     }
 }
@@ -128,7 +126,7 @@ fn sign(fact: Fact) -> Option<(String, Sign)> {
 fn draft(fact: Fact) -> Option<Draft> {
     match fact {
         Fact::Change(change) => Some(change.into()),
-        Fact::Control(control, at) => Some(Draft::from((at, control))),
+        Fact::Control(control, at) => Some(Order { at, control }.into()),
         Fact::Outcome(outcome, at) => Some(Draft::from((at, outcome))),
         _ => None,
     }
@@ -173,8 +171,13 @@ fn in_order<'s>(
 }
 
 /// Gathers outputs per epoch; the probe follows behind.
-fn collect(outputs: Stream<'_, u64, Vec<Output>>, outbox: &Outbox) -> ProbeHandle<u64> {
+///
+/// If the workers are spread over processes, the first worker of all gathers what every worker said, in the order in
+/// which each of them said it: whoever commits has them all. Within one process the engine fetches them without that
+/// detour.
+fn collect<'s>(outputs: Stream<'s, u64, Vec<Output>>, outbox: &Outbox, spread: bool) -> ProbeHandle<u64> {
     let outbox = Rc::clone(outbox);
+    let outputs = if spread { gather(outputs) } else { outputs };
     let gathered = outputs.inspect_batch(move |epoch, outputs| {
         outbox.borrow_mut().entry(*epoch).or_default().extend_from_slice(outputs);
     });

@@ -20,9 +20,11 @@ mod detect;
 pub mod detectors;
 mod dictionary;
 mod engine;
+mod gather;
 mod graph;
 mod incidents;
 mod ingest;
+mod links;
 mod lookup;
 mod operators;
 mod policy;
@@ -31,10 +33,12 @@ mod sheaf;
 mod silence;
 mod state;
 mod tuning;
+mod wire;
 mod worker;
 
 pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use engine::{Engine, Resume, Stopped};
+pub use links::Links;
 pub use state::State;
 pub use tuning::{
     Detection, FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS,

@@ -2,9 +2,18 @@
 
 use crate::calendar::Moment;
 use crate::operators::fold::Machine;
+use crate::wire;
 use evenkeel_schemas::{Control, Coordinates, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// An order to evenkeel itself, and where it was given. Orders are heard in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub at: Coordinates,
+    #[serde(with = "wire::as_json")]
+    pub control: Control,
+}
 
 /// What was ordered about commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,13 +48,13 @@ pub(crate) const KEY: &str = "all";
 
 impl Machine for Keeper {
     type Key = String;
-    type Input = (Coordinates, Control);
+    type Input = Order;
     type Notice = ();
     type State = Policy;
     type Said = ();
     const NAME: &'static str = "policy";
 
-    fn hear(&self, _key: &String, state: &mut Policy, (_, control): Self::Input, _now: Moment, _said: &mut Vec<()>) {
+    fn hear(&self, _key: &String, state: &mut Policy, Order { control, .. }: Order, _now: Moment, _said: &mut Vec<()>) {
         state.hear(&control);
     }
 }

@@ -5,7 +5,7 @@ use crate::detect::{cleared, verdict};
 use crate::operators::fold::Machine;
 use crate::state::from_json;
 use crate::tuning::{Detection, TICK_US};
-use evenkeel_schemas::{Control, Detector, Dimension, Key, Probe, Verdict};
+use evenkeel_schemas::{Detector, Dimension, Key, Probe, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// A node that stays silent for so long is gone, and forgotten, µs.
@@ -18,7 +18,7 @@ pub(crate) struct Silence(pub Detection);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Sign {
     Probe(Probe),
-    Retire(Control),
+    Retire,
 }
 
 /// When a node was last heard of.
@@ -46,7 +46,7 @@ impl Machine for Silence {
                 *state = Pulse { heard_us: Some(now.now_us), interval_us: probe.interval_us, said: None };
             }
             Sign::Probe(_) => {}
-            Sign::Retire(_) => {
+            Sign::Retire => {
                 said.extend(state.said.take().map(|began| cleared(began, now.now_us, "retired")));
                 *state = Pulse::default();
             }

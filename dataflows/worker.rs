@@ -36,6 +36,8 @@ pub(crate) struct Start {
     pub opened: Opened,
     /// Set when the open epoch holds something that should not wait.
     pub urgent: Arc<AtomicBool>,
+    /// Whether there are workers in other processes, too.
+    pub spread: bool,
     /// Takes batches that were read.
     pub spent: SyncSender<Batch>,
 }

@@ -1,6 +1,7 @@
 //! The shell of evenkeel: moves epochs between the world and the core.
 
 pub mod cli;
+pub mod cluster;
 pub mod cold;
 pub mod demo;
 pub mod embedded;

@@ -10,6 +10,7 @@
 
 use evenkeel_dataflows::{Batch, Changes};
 use evenkeel_schemas::{Binding, Cut, Dataset, Partition};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What went wrong at a port, by what the caller must do.
@@ -43,6 +44,38 @@ pub struct Polled {
     pub lagging: Vec<Partition>,
 }
 
+/// Ends a wait for records early, from any thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Which partitions one of several processes reads: those whose number and topic's number add up to its own, modulo how
+/// many there are. Every process can tell so for partitions that come to be, and small topics do not all fall to the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    process: usize,
+    processes: usize,
+}
+
+impl Share {
+    /// Every partition.
+    pub const WHOLE: Self = Self { process: 0, processes: 1 };
+
+    /// The share of one of `processes` processes, which count from 0.
+    pub fn of(process: usize, processes: usize) -> Self {
+        debug_assert!(process < processes, "there are {processes} processes");
+        Self { process, processes }
+    }
+
+    /// Whether a partition is in it.
+    pub fn holds(self, partition: Partition) -> bool {
+        (partition.partition as usize + partition.topic as usize) % self.processes == self.process
+    }
+
+    /// The part of a cut that is about its partitions.
+    pub fn part(self, cut: &Cut) -> Cut {
+        Cut(cut.0.iter().filter(|(partition, _)| self.holds(**partition)).map(|(p, next)| (*p, *next)).collect())
+    }
+}
+
 /// Where records come from. Ordering: per partition by offset. Reading changes nothing.
 pub trait Source: Send {
     /// Starts (again) at these offsets, every other partition at its beginning.
@@ -59,6 +92,11 @@ pub trait Source: Send {
 
     /// Takes a batch that was read, for its memory; at most as many as it gave out come back.
     fn reuse(&mut self, _spent: Batch) {}
+
+    /// What ends a wait inside [`Source::poll`], or the next one; `None` if nothing can.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 }
 
 /// What a ledger holds when a process takes over.

@@ -71,6 +71,15 @@ impl Service<'_> {
         if recovers {
             pipeline.hold();
         }
+        self.keep_turning(pipeline, committed)
+    }
+
+    /// Turns a pipeline until told to stop.
+    pub(crate) fn keep_turning<S: Source, C: Committer, K: Clock>(
+        &self,
+        mut pipeline: Pipeline<S, C, K>,
+        committed: &mut impl FnMut(&[Changes]),
+    ) -> Result<(), PortError> {
         let mut catch_up = CatchUp::new();
         while !self.stop.load(Ordering::Relaxed) {
             let turn = pipeline.turn()?;

@@ -22,6 +22,15 @@ start_kafka() {
   KAFKA_BOOTSTRAP=$(tests/kafka/up.sh) && export KAFKA_BOOTSTRAP
 }
 
+processes_die() {
+  if why=$(missing kcat); then
+    skip "two processes, each killed" "$why"
+  else
+    step "two processes, each killed: nothing shows, then one, then two again" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/kill.py --processes 2 --kills 4 --broker-kills 0 --seconds 20
+  fi
+}
+
 stop_kafka() {
   unset KAFKA_BOOTSTRAP
   tests/kafka/down.sh --wipe
@@ -47,6 +56,7 @@ step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$ev
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
   step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka
+  processes_die
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
 elif step "Kafka starts" start_kafka; then
@@ -55,6 +65,7 @@ elif step "Kafka starts" start_kafka; then
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \
     cargo test --release --test kafka -- --test-threads 1 over_a_crash
+  processes_die
   stop_kafka
 fi
 

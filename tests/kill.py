@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Law L2 on a real Kafka: `evenkeel run` is killed 20 times and the broker 5 times under load, and nothing shows.
 
-    kill.py [--seed N] [--rate 2000] [--kills 20] [--broker-kills 5]
+    kill.py [--seed N] [--rate 2000] [--kills 20] [--broker-kills 5] [--processes 1] [--seconds 40]
 
-Each kill is a SIGKILL 0.5 to 4 s after the one before, and what was killed is started again at once. Then everything is read
-as a read-committed consumer sees it: epochs without gap or double, every record of the load in exactly one of them, whole
-audit chains, every command and incident once, with its audit entry in its own epoch.
+Each kill is a SIGKILL 0.5 to 4 s after the one before, and what was killed is started again at once. With several processes it
+is any of them, the one that leads as well as those that follow; at the end they stop, one process goes on alone, and then all
+of them again, on the same topics. Then everything is read as a read-committed consumer sees it: epochs without gap or double,
+every record of the load in exactly one of them, whole audit chains, every command and incident once, with its audit entry in
+its own epoch; and one process that replays the records says the same, output by output.
 
 Needs kcat, and Java with Maven unless KAFKA_BOOTSTRAP names a broker; that one is killed only if KAFKA_RESTART is a shell
 command that crashes it and starts it again. EVENKEEL_BIN names the binary to try (default: target/release/evenkeel).
@@ -30,7 +32,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BINARY = Path(os.environ.get("EVENKEEL_BIN", HERE.parent / "target/release/evenkeel")).resolve()
-PAUSE_S, LOAD_S, FLOWS_WITHIN_S, CAUGHT_UP_WITHIN_S, STOPS_WITHIN_S, ALL_WITHIN_S = (0.5, 4.0), 40, 60, 90, 30, 595
+PAUSE_S, FLOWS_WITHIN_S, CAUGHT_UP_WITHIN_S, STOPS_WITHIN_S, ALL_WITHIN_S = (0.5, 4.0), 60, 90, 30, 595
 STARTED = time.monotonic()
 
 
@@ -95,8 +97,11 @@ class World:
         self.stack, self.broker, self.options = stack, broker, options
         self.prefix = f"kill-{os.getpid()}-{options.seed}."
         self.log = stack.enter_context(open(scratch / "run.log", "ab"))
+        self.hosts = scratch / "hosts"
+        first = free_ports(options.processes)
+        self.hosts.write_text("".join(f"127.0.0.1:{first + number}\n" for number in range(options.processes)))
         self.start()
-        stack.callback(lambda: stop(self.run))  # whichever runs by then
+        stack.callback(lambda: [stop(run) for run in self.runs])  # whichever run by then
         self.sent, self.loads, self.load = collections.Counter(), 0, None
         stack.callback(lambda: self.load and stop(self.load))
         self.start_load()
@@ -105,14 +110,27 @@ class World:
     def where(self):
         return ["--brokers", self.broker.address, "--topic-prefix", self.prefix]
 
-    def start(self):
+    def start(self, processes=None):
+        self.processes = processes or self.options.processes
+        self.runs = [self.start_one(number) for number in range(self.processes)]
+
+    def start_one(self, number):
         command = [BINARY, "run", *self.where(), "--transactional-id", f"{self.prefix}test"]
-        self.run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        if self.processes > 1:
+            command += ["--process", f"{number}/{self.processes}", "--hosts", self.hosts]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def stop(self):
+        """Asks all of them to stop, whichever first."""
+        for run in random.sample(self.runs, len(self.runs)):
+            run.terminate()
+        for run in self.runs:
+            expect(run.wait(STOPS_WITHIN_S) in (0, -signal.SIGTERM), f"asked to stop, `evenkeel run` ended with {run.returncode}")
 
     def start_load(self):
         """Starts the next load, and waits until it flows: before that it needs the broker."""
         before, until = self.end_offset(), time.monotonic() + FLOWS_WITHIN_S
-        command = [BINARY, "generate", *self.where(), "--rate", str(self.options.rate), "--seconds", str(LOAD_S), "--seed",
+        command = [BINARY, "generate", *self.where(), "--rate", str(self.options.rate), "--seconds", str(self.options.seconds), "--seed",
                    str(self.options.seed + self.loads), "-o", "json"]
         self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         self.loads += 1
@@ -133,11 +151,15 @@ class World:
         expect(self.load.returncode == 0, f"`evenkeel generate` ended with {self.load.returncode}")
         self.sent.update({name: json.loads(report)[name] for name in ("records", "malformed")})
 
-    def kill(self):
-        expect(self.run.poll() is None, f"`evenkeel run` ended by itself with {self.run.returncode}")
-        self.run.kill()
-        self.run.wait()
-        self.start()
+    def check_alive(self):
+        for number, run in enumerate(self.runs):
+            expect(run.poll() is None, f"`evenkeel run`, process {number}, ended by itself with {run.returncode}")
+
+    def kill(self, number):
+        self.check_alive()
+        self.runs[number].kill()
+        self.runs[number].wait()
+        self.runs[number] = self.start_one(number)
 
     def read(self, topic, since="beginning"):
         """The records of a topic that a read-committed consumer sees now, by partition and in order."""
@@ -173,16 +195,27 @@ def stop(process):
 
 def kill_all(world, broker, options):
     dice = random.Random(options.seed)
-    targets = ["run"] * options.kills + ["broker"] * options.broker_kills * broker.can_be_killed()
+    # Every process in its turn, so that few kills try each of them.
+    targets = [number % options.processes for number in range(options.kills)]
+    targets += ["broker"] * options.broker_kills * broker.can_be_killed()
     dice.shuffle(targets)
     for target in targets:
         time.sleep(dice.uniform(*PAUSE_S))
         if world.load.poll() is not None:
             world.finish_load()
             world.start_load()
-        {"run": world.kill, "broker": broker.kill}[target]()
-    counts = collections.Counter(targets)
-    say(f"killed evenkeel {counts['run']} times and the broker {counts['broker']} times")
+        broker.kill() if target == "broker" else world.kill(target)
+    counts = collections.Counter("broker" if target == "broker" else "run" for target in targets)
+    killed = ", ".join(f"{'' if target == 'broker' else 'process '}{target} {count}" for target, count in
+                       sorted(collections.Counter(targets).items(), key=str))
+    say(f"killed evenkeel {counts['run']} times and the broker {counts['broker']} times ({killed})")
+    if options.processes > 1:
+        for processes in (1, options.processes):
+            time.sleep(dice.uniform(*PAUSE_S))
+            world.check_alive()
+            world.stop()
+            world.start(processes)
+            say(f"goes on with {processes} process{'es' * (processes > 1)}")
     return counts
 
 
@@ -192,15 +225,15 @@ def finish(world):
     sent, ended_us, until = world.sent, time.time_ns() // 1000, time.monotonic() + CAUGHT_UP_WITHIN_S
     say(f"the load ended: {sent['records']} records")
     while True:
-        expect(world.run.poll() is None, f"`evenkeel run` ended by itself with {world.run.returncode}")
+        world.check_alive()
         # The last few offsets, for those of markers hold no record.
         last = [json.loads(record.value) for record in world.read("evenkeel.bindings.v1", since="-40")][-1:]
         if last and last[0]["now_us"] > ended_us + 2_000_000 and sum(offset for _, _, offset in last[0]["upper"]) >= sent["records"]:
             break
         expect(time.monotonic() < until, f"not everything committed within {CAUGHT_UP_WITHIN_S} s; the last binding: {last}")
         time.sleep(1)
-    world.run.terminate()
-    expect(world.run.wait(STOPS_WITHIN_S) == 0, f"asked to stop, `evenkeel run` ended with {world.run.returncode}")
+    say("all of it is committed")
+    world.stop()
     return sent
 
 
@@ -272,6 +305,14 @@ def check_audit(topics):
     expect(verify.returncode == 0, f"verify.py kafka: {verify.stdout.strip()}")
 
 
+def check_replay(world):
+    """One process computes the same from the records and bindings."""
+    command = [BINARY, "replay", *world.where(), "--check", "-o", "json"]
+    replay = subprocess.run(command, stdout=subprocess.PIPE, stderr=world.log, text=True)
+    expect(replay.returncode in (0, 1), f"`evenkeel replay` ended with {replay.returncode}")
+    expect(replay.returncode == 0, f"replayed by one process: {replay.stdout.strip()}")
+
+
 def run(scratch, options):
     expect(os.access(BINARY, os.X_OK), f"no program at {BINARY}; build it (cargo build --release) or set EVENKEEL_BIN")
     with contextlib.ExitStack() as stack:
@@ -284,6 +325,7 @@ def run(scratch, options):
         rejected = len(topics["out.dlq.v1"])
         expect(rejected == sent["malformed"], f"of the load {sent['malformed']} records are no events, {rejected} were rejected")
         check_audit(topics)
+        check_replay(world)
         signal.alarm(0)  # stopping what was started takes the time it takes
     sizes = ", ".join(f"{len(records)} {re.sub('^out.|.v1$', '', topic)}" for topic, records in topics.items())
     say(f"ok: seed {options.seed}, {counts['run']} + {counts['broker']} kills, {sent['records']} records in {len(presents)} epochs: {sizes}")
@@ -296,7 +338,7 @@ def interrupt(number, _):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    for name, default in (("--rate", 2000), ("--kills", 20), ("--broker-kills", 5)):
+    for name, default in (("--rate", 2000), ("--kills", 20), ("--broker-kills", 5), ("--processes", 1), ("--seconds", 40)):
         parser.add_argument(name, type=int, default=default)
     options = parser.parse_args()
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):

@@ -272,6 +272,7 @@ pub struct Generated {
     next: Cut,
     clock: LogClock,
     spent: Vec<Batch>,
+    start_us: i64,
     /// After so many requests a row of a database changes.
     change_every: Option<u64>,
 }
@@ -291,7 +292,13 @@ impl Generated {
     pub fn new(options: Options, keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
         let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
         let (requests, next) = (Requests::new(keys, (options.format, options.per_record)), Cut::default());
-        Self { requests, partitions, total, per_s, next, clock, spent: Vec::new(), change_every: None }
+        let spent = Vec::new();
+        Self { requests, partitions, total, per_s, next, clock, spent, start_us: START_US, change_every: None }
+    }
+
+    /// The same at another time.
+    pub fn starting_at(self, start_us: i64) -> Self {
+        Self { start_us, ..self }
     }
 
     /// The same with one change of a database row after so many requests.
@@ -337,7 +344,7 @@ impl Source for Generated {
 
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
         self.next = from.clone();
-        self.clock.0.store(START_US, Ordering::Relaxed);
+        self.clock.0.store(self.start_us, Ordering::Relaxed);
         Ok(())
     }
 
@@ -350,7 +357,7 @@ impl Source for Generated {
             let mut batch = self.spent.pop().map_or_else(|| Batch::new(at), |spent| spent.renewed(at));
             for offset in from..(from + share).min(end) {
                 let n = offset * u64::from(self.partitions) + u64::from(partition);
-                let time_us = START_US + (n * 1_000_000 / self.per_s) as i64;
+                let time_us = self.start_us + (n * 1_000_000 / self.per_s) as i64;
                 self.requests.write(n, time_us, &mut scratch);
                 batch.push(offset, time_us, &[], &scratch);
             }

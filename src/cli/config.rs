@@ -1,6 +1,7 @@
 //! The configuration file: TOML, unknown fields refused with line and column, bounds checked once.
 
 use super::{KafkaArgs, RunArgs, fatal, io_error};
+use crate::cluster::Place;
 use crate::ports::PortError;
 use evenkeel_dataflows::Tuning;
 use evenkeel_schemas::Mode;
@@ -18,6 +19,8 @@ struct RawConfig {
     workers: Option<u16>,
     http: Option<String>,
     transactional_id: Option<String>,
+    process: Option<String>,
+    hosts: Option<PathBuf>,
     /// librdkafka settings.
     kafka: BTreeMap<String, String>,
     tuning: Tuning,
@@ -31,6 +34,8 @@ pub struct Config {
     pub(super) workers: usize,
     pub(super) http: Option<String>,
     pub(super) transactional_id: String,
+    /// Set if this is one process of several.
+    pub(super) place: Option<Place>,
     pub(super) tuning: Tuning,
 }
 
@@ -51,14 +56,28 @@ impl Config {
             topic_prefix: args.kafka.topic_prefix.or(raw.topic_prefix),
         };
         let transactional_id = args.transactional_id.or(raw.transactional_id);
+        let place = place(args.process.or(raw.process), args.hosts.or(raw.hosts))?;
         Ok(Self {
             kafka,
             data: args.data.or(raw.data),
             workers: usize::from(args.workers.or(raw.workers).unwrap_or(2)),
             http: args.http.or(raw.http),
             transactional_id: transactional_id.unwrap_or_else(|| "evenkeel".to_owned()),
+            place,
             tuning,
         })
+    }
+}
+
+/// Which process of several this is, if it is.
+fn place(process: Option<String>, hosts: Option<PathBuf>) -> Result<Option<Place>, PortError> {
+    match (process, hosts) {
+        (None, None) => Ok(None),
+        (Some(process), Some(hosts)) => {
+            let text = std::fs::read_to_string(&hosts).map_err(io_error("reading hosts", &hosts))?;
+            Place::parse(&process, &text).map(|place| Some(place).filter(|place| place.processes() > 1))
+        }
+        _ => Err(fatal("--process I/N and --hosts FILE go together: which process this is, and where all of them are")),
     }
 }
 

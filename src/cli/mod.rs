@@ -45,10 +45,13 @@ enum Command {
     #[command(after_help = "Example:\n  evenkeel demo --seconds 60 --seed 7 --data ./demo --keep")]
     Demo(DemoArgs),
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
-    #[command(after_help = "Example:\n  evenkeel run --brokers 127.0.0.1:9092 --http 127.0.0.1:9464")]
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Compute a data directory again from its records and bindings; ends with one hash over all outputs.
-    #[command(after_help = "Example:\n  evenkeel replay ./demo --workers 4")]
+    /// Compute a data directory, or what is on a broker, again from its records and bindings; ends with one hash over all
+    /// outputs.
+    #[command(
+        after_help = "Examples:\n  evenkeel replay ./demo --workers 4\n  evenkeel replay --brokers 127.0.0.1:9092 --check"
+    )]
     Replay(ReplayArgs),
     /// Follow the audit chain of a data or cold directory: exit 0 whole, 1 tampered, 2 unusable.
     #[command(after_help = "Example:\n  evenkeel verify ./demo")]
@@ -82,6 +85,14 @@ enum Command {
     },
 }
 
+const RUN_EXAMPLES: &str = "Examples:
+  evenkeel run --brokers 127.0.0.1:9092 --http 127.0.0.1:9464
+
+Two processes that share the work, started in any order; an input topic should have a few partitions for each:
+  printf '10.0.0.1:7701\\n10.0.0.2:7701\\n' > hosts
+  evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 0/2
+  evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 1/2";
+
 /// Where a broker is.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct KafkaArgs {
@@ -112,7 +123,7 @@ struct DemoArgs {
     keep: bool,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct RunArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -134,12 +145,24 @@ struct RunArgs {
     /// One pipeline at a time commits under this name; a second one takes over.
     #[arg(long, env = "EVENKEEL_TRANSACTIONAL_ID")]
     transactional_id: Option<String>,
+    /// This is process I of N that share the work; they count from 0, and process 0 commits for all. Needs --hosts.
+    #[arg(long, env = "EVENKEEL_PROCESS", value_name = "I/N")]
+    process: Option<String>,
+    /// Where the processes listen for each other: one host:port a line, process 0 first; the same file for all.
+    #[arg(long, env = "EVENKEEL_HOSTS", value_name = "FILE")]
+    hosts: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
     /// The data directory.
-    dir: PathBuf,
+    #[arg(required_unless_present = "brokers")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Configuration file (TOML) with the tuning that what is on the broker was computed with.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Worker threads; no result depends on them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -244,7 +267,7 @@ pub fn main() -> ExitCode {
     let ending = match cli.command {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
-        Command::Replay(args) => offline::replay(&args, json),
+        Command::Replay(args) => offline::replay(args, json),
         Command::Verify { dir } => return offline::verify(&dir, json),
         Command::Compact(args) => offline::compact(args, json),
         Command::Generate(args) => traffic::generate(args, json),

@@ -1,15 +1,17 @@
 //! Commands that need no server: demo, replay, verify, compact, schema.
 
-use super::config::{pin, pinned};
-use super::{CompactArgs, DemoArgs, Ending, ReplayArgs, fatal, io_error};
+use super::config::{Config, pin, pinned};
+use super::{CompactArgs, DemoArgs, Ending, ReplayArgs, RunArgs, fatal, io_error};
 use crate::cold::{self, DirectoryStore, Verification};
 use crate::demo::{self, Summary};
 use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
 use crate::encode::Format;
-use crate::kafka::KafkaOutputs;
+use crate::kafka::{self, KafkaOutputs, KafkaSource};
 use crate::metrics::Metrics;
-use crate::ports::{OutputLog, PortError};
+use crate::ports::{OutputLog, PortError, Source};
 use crate::replay;
+use evenkeel_dataflows::{Changes, State, Tuning};
+use evenkeel_schemas::{Binding, Dataset, Topic};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,18 +64,56 @@ fn print_summary(summary: &Summary) {
     println!("{}", if summary.is_well() { "all well" } else { "NOT well: see above" });
 }
 
-pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Ending, PortError> {
-    let (tuning, bindings) = (pinned(&args.dir)?, bindings(&args.dir)?);
-    let started = Instant::now();
-    let (workers, batch) = (usize::from(args.workers), args.batch as usize);
-    let mut check = args.check.then(|| crate::replay::Check::new(EmbeddedOutputs::new(&args.dir)));
-    let mut source = EmbeddedSource::new(&args.dir);
-    let report = replay::replay(&mut source, &bindings, &tuning, workers, batch, |changes| {
+/// What is compacted there: only the newest value of each key is sure to be found.
+const COMPACTED: [Dataset; 2] = [Dataset::State, Dataset::Baselines];
+
+pub(super) fn replay(args: ReplayArgs, json: bool) -> Result<Ending, PortError> {
+    if let Some(directory) = &args.dir {
+        let (tuning, bindings) = (pinned(directory)?, bindings(directory)?);
+        let outputs = EmbeddedOutputs::new(directory);
+        let mut check = args.check.then(|| replay::Check::new(outputs, &COMPACTED[..1]));
+        let each = |changes: &Changes| check.iter_mut().for_each(|check| check.compare(changes));
+        let report = compute(&mut EmbeddedSource::new(directory), &bindings, &tuning, &args, each)?;
+        return Ok(tell(&report, check.and_then(replay::Check::finish), &args, json));
+    }
+    let settings = RunArgs { kafka: args.kafka.clone(), config: args.config.clone(), ..RunArgs::default() };
+    let config = Config::new(settings)?;
+    let connection = config.kafka.connection()?;
+    let (bindings, committed) = (kafka::all_bindings(&connection)?, kafka::committed(&connection)?);
+    let mut check = args.check.then(|| replay::Check::new(KafkaOutputs::new(connection.clone()), &COMPACTED));
+    let mut state = State::default();
+    let each = |changes: &Changes| {
+        state.apply(&changes.outputs);
         check.iter_mut().for_each(|check| check.compare(changes));
-    })?;
-    let difference = check.and_then(crate::replay::Check::finish);
+    };
+    let mut source = KafkaSource::new(connection, &Topic::ALL);
+    let report = compute(&mut source, &bindings, &config.tuning, &args, each)?;
+    let differs = args.check && state.into_records() != committed.state;
+    let state_difference = differs.then(|| "the newest state is not what was committed".to_owned());
+    Ok(tell(&report, check.and_then(replay::Check::finish).or(state_difference), &args, json))
+}
+
+/// A replay, and the seconds it took.
+fn compute(
+    source: &mut impl Source,
+    bindings: &[Binding],
+    tuning: &Tuning,
+    args: &ReplayArgs,
+    each: impl FnMut(&Changes),
+) -> Result<(replay::Replay, f64), PortError> {
+    let started = Instant::now();
+    let report = replay::replay(source, bindings, tuning, usize::from(args.workers), args.batch as usize, each)?;
+    Ok((report, started.elapsed().as_secs_f64()))
+}
+
+fn tell(
+    (report, seconds): &(replay::Replay, f64),
+    difference: Option<String>,
+    args: &ReplayArgs,
+    json: bool,
+) -> Ending {
+    let workers = args.workers;
     let hash = report.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let seconds = started.elapsed().as_secs_f64();
     if json {
         let (epochs, records, outputs) = (report.epochs, report.records, report.outputs);
         println!(
@@ -82,7 +122,7 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Ending, PortError>
             "workers": workers, "hash": hash, "difference": difference})
         );
     } else {
-        let rate = report.records as f64 / seconds;
+        let rate = report.records as f64 / *seconds;
         println!("{} epochs, {} records, {} outputs", report.epochs, report.records, report.outputs);
         println!("{seconds:.1} s, {rate:.0} records/s, {workers} workers");
         match (&difference, args.check) {
@@ -92,7 +132,7 @@ pub(super) fn replay(args: &ReplayArgs, json: bool) -> Result<Ending, PortError>
         }
         println!("hash {hash}");
     }
-    Ok(if difference.is_none() { Ending::Well } else { Ending::NotWell })
+    if difference.is_none() { Ending::Well } else { Ending::NotWell }
 }
 
 pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {

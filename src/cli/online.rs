@@ -2,15 +2,18 @@
 
 use super::config::{Config, pin};
 use super::{Ending, RunArgs, fatal};
+use crate::cluster::meeting::Terms;
+use crate::cluster::{Cluster, Place};
 use crate::embedded::{EmbeddedLedger, EmbeddedSource};
 use crate::http;
-use crate::kafka::{KafkaLedger, KafkaSource, topics};
+use crate::kafka::{self, Connection, KafkaLedger, KafkaSource, topics};
 use crate::metrics::Metrics;
 use crate::pipeline::Pace;
 use crate::ports::{PortError, SystemClock};
 use crate::service::Service;
 use crate::ship::stop_signal;
 use evenkeel_schemas::Topic;
+use sha2::{Digest, Sha256};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +35,13 @@ pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
         metrics: &metrics,
     };
     let ended = match (&config.kafka.brokers, &config.data) {
-        (Some(_), _) => run_on_kafka(&config, &service),
+        (Some(_), _) => match &config.place {
+            Some(place) => run_in_cluster(place, &config, &service),
+            None => run_on_kafka(&config, &service),
+        },
+        (None, Some(_)) if config.place.is_some() => Err(fatal(
+            "several processes need Kafka: the embedded log has one reader. Give --brokers, or leave out --process",
+        )),
         (None, Some(directory)) => run_embedded(directory, &config, &service),
         (None, None) => Err(fatal("nothing to run on: give --brokers HOST:PORT, or --data DIR for the embedded log")),
     };
@@ -43,17 +52,52 @@ pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
 fn run_on_kafka(config: &Config, service: &Service<'_>) -> Result<(), PortError> {
     let connection = config.kafka.connection()?;
     let open = || {
-        let mut needed = topics::inputs(INPUT_PARTITIONS);
-        needed.extend(topics::outputs(config.tuning.audit_partitions));
-        let made = topics::create_missing(&connection, &needed)?;
-        if !made.is_empty() {
-            tracing::info!(topics = made.join(" "), "made topics");
-        }
+        make_topics(&connection, config)?;
         let source = KafkaSource::new(connection.clone(), &Topic::ALL);
         let ledger = KafkaLedger::new(connection.clone(), config.transactional_id.clone());
         Ok((source, ledger, SystemClock))
     };
     service.run(open, |_| {})
+}
+
+/// As one process of several. The leader makes the topics; the others come to read them after it has.
+fn run_in_cluster(place: &Place, config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+    let connection = config.kafka.connection()?;
+    let cluster = Cluster { place, terms: terms(place, config, &connection), service };
+    let own = || {
+        let source = KafkaSource::new(connection.clone(), &Topic::ALL).with_share(place.share());
+        Ok((source, SystemClock))
+    };
+    let ledger = || {
+        make_topics(&connection, config)?;
+        Ok(KafkaLedger::new(connection.clone(), config.transactional_id.clone()))
+    };
+    cluster.run(own, ledger, || kafka::committed(&connection))
+}
+
+fn terms(place: &Place, config: &Config, connection: &Connection) -> Terms {
+    let tuning = serde_json::to_vec(&config.tuning).expect("a tuning is numbers, names and lists");
+    let mut hash = Sha256::new();
+    for part in [tuning.as_slice(), connection.prefix.as_bytes(), config.transactional_id.as_bytes()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    Terms {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        processes: place.processes(),
+        workers: config.workers,
+        settings: hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+fn make_topics(connection: &Connection, config: &Config) -> Result<(), PortError> {
+    let mut needed = topics::inputs(INPUT_PARTITIONS);
+    needed.extend(topics::outputs(config.tuning.audit_partitions));
+    let made = topics::create_missing(connection, &needed)?;
+    if !made.is_empty() {
+        tracing::info!(topics = made.join(" "), "made topics");
+    }
+    Ok(())
 }
 
 fn run_embedded(directory: &Path, config: &Config, service: &Service<'_>) -> Result<(), PortError> {

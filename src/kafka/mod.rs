@@ -37,4 +37,5 @@ pub use connection::Connection;
 pub use ledger::KafkaLedger;
 pub use output_log::KafkaOutputs;
 pub use producer::RecordProducer;
+pub use recovery::{all_bindings, committed};
 pub use source::KafkaSource;

@@ -5,29 +5,29 @@ use super::queue::Message;
 use super::reader::{Reader, extents};
 use crate::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::Dataset;
+use std::collections::BTreeMap;
 
-/// Committed outputs, from Kafka. Reading on where the last read ended is cheap; any other place costs a new reader.
+/// Committed outputs, from Kafka. Reading on where the last read of a partition ended is cheap; any other place costs a
+/// new reader.
 pub struct KafkaOutputs {
     connection: Connection,
-    open: Option<(Dataset, u32, Reader)>,
+    open: BTreeMap<(Dataset, u32), Reader>,
 }
 
 impl KafkaOutputs {
     /// A log of the outputs on the brokers of `connection`.
     pub fn new(connection: Connection) -> Self {
-        Self { connection, open: None }
+        Self { connection, open: BTreeMap::new() }
     }
 
     /// A reader that stands at `offset`.
     fn reader(&mut self, dataset: Dataset, partition: u32, offset: u64) -> Result<&mut Reader, PortError> {
-        let open =
-            self.open.as_ref().filter(|(d, p, reader)| (*d, *p) == (dataset, partition) && reader.stands_at(offset));
-        if open.is_none() {
-            self.open = None;
+        if self.open.get(&(dataset, partition)).is_none_or(|reader| !reader.stands_at(offset)) {
+            self.open.remove(&(dataset, partition));
             let reader = self.start(dataset, partition, offset)?;
-            self.open = Some((dataset, partition, reader));
+            self.open.insert((dataset, partition), reader);
         }
-        Ok(&mut self.open.as_mut().expect("just opened").2)
+        Ok(self.open.get_mut(&(dataset, partition)).expect("just opened"))
     }
 
     fn start(&self, dataset: Dataset, partition: u32, offset: u64) -> Result<Reader, PortError> {
@@ -56,7 +56,7 @@ impl OutputLog for KafkaOutputs {
         let read = self.reader(dataset, partition, offset)?.read(limit, |message| rows.push(row(message)));
         if read.is_err() {
             // Where a reader stands after an error is unclear.
-            self.open = None;
+            self.open.remove(&(dataset, partition));
         }
         read.map(|_| rows)
     }

@@ -10,6 +10,7 @@
 //! 2. The queue and the topic handles inside messages belong to the client; [`Queue`] owns the client, destroys its
 //!    queue first (`Drop` runs before fields are dropped), and hands out neither.
 //! 3. librdkafka's client and queues may be used from any thread; `&mut self` keeps the message array to one at a time.
+//! 4. A [`Bell`] holds a queue's pointer behind a lock, and the queue takes it away before it is destroyed.
 #![expect(unsafe_code, reason = "bulk consumption is measured to pay, and is not in the safe API; see the safety part")]
 
 use super::client::Consumer;
@@ -20,6 +21,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Messages taken from the queue in one call.
@@ -32,11 +35,41 @@ pub(super) struct Queue {
     /// Where a topic handle and partition number stand in `partitions`; handles live as long as the client.
     known: Vec<(*mut native::rd_kafka_topic_t, i32, usize)>,
     array: Vec<*mut native::rd_kafka_message_t>,
+    bell: Arc<Bell>,
     consumer: Consumer,
 }
 
 // SAFETY: point 3 above; the pointers are all librdkafka's.
 unsafe impl Send for Queue {}
+
+/// Ends a wait for a queue's messages.
+#[derive(Default)]
+pub(super) struct Bell {
+    /// Set until a wait was ended or left out for it: librdkafka forgets it in a call that does not wait.
+    rung: AtomicBool,
+    queue: Mutex<Option<Bound>>,
+}
+
+/// A queue's pointer.
+struct Bound(NonNull<native::rd_kafka_queue_t>);
+
+// SAFETY: point 3 above.
+unsafe impl Send for Bound {}
+
+impl Bell {
+    /// Ends the wait for messages that is on, or else the next one.
+    pub(super) fn ring(&self) {
+        self.rung.store(true, Ordering::SeqCst);
+        if let Some(Bound(queue)) = &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
+            // SAFETY: point 4.
+            unsafe { native::rd_kafka_queue_yield(queue.as_ptr()) }
+        }
+    }
+
+    fn bind(&self, queue: Option<Bound>) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = queue;
+    }
+}
 
 /// What a queue brings.
 pub(super) enum Event<'a> {
@@ -101,11 +134,13 @@ fn bytes<'a>(start: *const std::ffi::c_void, length: usize) -> &'a [u8] {
 
 impl Queue {
     /// An empty queue of `consumer`, which must have a group id.
-    pub(super) fn new(consumer: Consumer) -> Self {
+    pub(super) fn new(consumer: Consumer, bell: &Arc<Bell>) -> Self {
         // SAFETY: the client is alive; it returns a queue of which we hold the one reference.
         let native = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
         let native = NonNull::new(native).expect("rd_kafka_queue_new never returns null");
-        Self { native, partitions: Vec::new(), known: Vec::new(), array: Vec::with_capacity(CHUNK), consumer }
+        bell.bind(Some(Bound(native)));
+        let (array, bell) = (Vec::with_capacity(CHUNK), Arc::clone(bell));
+        Self { native, partitions: Vec::new(), known: Vec::new(), array, bell, consumer }
     }
 
     /// The client, for questions about topics and offsets.
@@ -168,7 +203,7 @@ impl Queue {
         self.serve_client()?;
         let mut left = limit;
         let mut took = self.take_chunk(left.min(CHUNK), Duration::ZERO, &mut each);
-        if took == 0 && left > 0 && !wait.is_zero() {
+        if took == 0 && left > 0 && !wait.is_zero() && !self.bell.rung.swap(false, Ordering::SeqCst) {
             took = self.take_chunk(1, wait, &mut each);
             left -= took;
             if took == 0 {
@@ -258,6 +293,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        self.bell.bind(None);
         // SAFETY: point 2: our one reference, and the client is dropped after this.
         unsafe { native::rd_kafka_queue_destroy(self.native.as_ptr()) }
     }

@@ -7,6 +7,7 @@ use super::queue::{Event, Message, Queue};
 use crate::ports::PortError;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long one wait for records lasts before the end is asked for again.
@@ -77,7 +78,7 @@ impl Reader {
         partition: i32,
         from: u64,
     ) -> Result<(Self, u64), PortError> {
-        let queue = Queue::new(consumer);
+        let queue = Queue::new(consumer, &Arc::default());
         let connection = connection.clone();
         let mut reader = Self { connection, queue, topic: topic.to_owned(), partition, next: 0, after_last: 0 };
         let (low, end) = reader.bounds()?;

@@ -1,6 +1,7 @@
 //! What is committed: the last bindings and the newest state.
 //!
-//! Invariant: the caller has fenced every other writer, so that the last stable offset of both topics is their end.
+//! Invariant: somebody has fenced every other writer and writes nothing yet, so that the last stable offset of both
+//! topics is their end: the ledger itself, or the one whose word a follower has.
 
 use super::Connection;
 use super::queue::Message;
@@ -18,8 +19,11 @@ const TURN: usize = 10_000;
 /// Key and newest value, by key.
 type State = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads everything that a restart needs.
-pub(super) fn committed(connection: &Connection) -> Result<Committed, PortError> {
+/// Reads everything that a restart needs, and changes nothing.
+///
+/// # Errors
+/// `Retry` if the brokers cannot be reached now, `Fatal` if what is there does not fit together.
+pub fn committed(connection: &Connection) -> Result<Committed, PortError> {
     let state = state(connection)?;
     let bindings = bindings(connection)?;
     if bindings.is_empty() && !state.is_empty() {
@@ -31,6 +35,15 @@ pub(super) fn committed(connection: &Connection) -> Result<Committed, PortError>
         )));
     }
     Ok(Committed { bindings, state })
+}
+
+/// Every binding there is.
+///
+/// # Errors
+/// As [`committed`].
+pub fn all_bindings(connection: &Connection) -> Result<Vec<Binding>, PortError> {
+    let topic = connection.topic(BINDINGS);
+    consecutive(tail(connection, &topic, u64::MAX)?.0, &topic)
 }
 
 /// Every binding from the `resume` epoch of the last one on.

@@ -10,14 +10,15 @@
 
 use super::Connection;
 use super::connection::{ANSWER_WITHIN, FetchAhead, by_code};
-use super::queue::{Event, Queue};
-use crate::ports::{Polled, PortError, Source};
+use super::queue::{Bell, Event, Queue};
+use crate::ports::{Polled, PortError, Share, Source, Waker};
 use evenkeel_dataflows::Batch;
 use evenkeel_schemas::{Cut, Partition, Topic};
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often new partitions and topics are looked for.
@@ -30,6 +31,8 @@ const GROUP: &str = "evenkeel-source";
 pub struct KafkaSource {
     connection: Connection,
     topics: Vec<Topic>,
+    share: Share,
+    bell: Arc<Bell>,
     open: Option<Open>,
     /// Batches to be filled again.
     spent: Vec<Batch>,
@@ -37,6 +40,7 @@ pub struct KafkaSource {
 
 struct Open {
     queue: Queue,
+    share: Share,
     positions: Vec<Position>,
     refreshed: Instant,
 }
@@ -53,7 +57,13 @@ struct Position {
 impl KafkaSource {
     /// A source of all partitions of those `topics` that exist, and of those that come to be.
     pub fn new(connection: Connection, topics: &[Topic]) -> Self {
-        Self { connection, topics: topics.to_vec(), open: None, spent: Vec::new() }
+        let (topics, share) = (topics.to_vec(), Share::WHOLE);
+        Self { connection, topics, share, bell: Arc::default(), open: None, spent: Vec::new() }
+    }
+
+    /// The same of the partitions of one process of several.
+    pub fn with_share(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 }
 
@@ -76,8 +86,8 @@ impl Source for KafkaSource {
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
         // A new client: nothing that was fetched for the old place can come out of it.
         self.open = None;
-        let queue = Queue::new(self.connection.consumer(GROUP, FetchAhead::Much)?);
-        let mut open = Open { queue, positions: Vec::new(), refreshed: Instant::now() };
+        let queue = Queue::new(self.connection.consumer(GROUP, FetchAhead::Much)?, &self.bell);
+        let mut open = Open { queue, share: self.share, positions: Vec::new(), refreshed: Instant::now() };
         let partitions = open.partitions(&self.connection, &self.topics)?;
         let lost = from.0.keys().find(|p| self.topics.contains(&p.topic) && !partitions.contains(p));
         if let Some(Partition { topic, partition }) = lost {
@@ -107,10 +117,15 @@ impl Source for KafkaSource {
     fn reuse(&mut self, spent: Batch) {
         self.spent.push(spent);
     }
+
+    fn waker(&self) -> Option<Waker> {
+        let bell = Arc::clone(&self.bell);
+        Some(Arc::new(move || bell.ring()))
+    }
 }
 
 impl Open {
-    /// The partitions of the topics that exist.
+    /// The partitions of the topics that exist and are to be read here.
     fn partitions(&self, connection: &Connection, topics: &[Topic]) -> Result<Vec<Partition>, PortError> {
         let consumer = self.queue.consumer();
         let mut partitions = Vec::new();
@@ -127,6 +142,7 @@ impl Open {
                     .filter_map(|p| Some(Partition { topic, partition: u32::try_from(p.id()).ok()? })),
             );
         }
+        partitions.retain(|partition| self.share.holds(*partition));
         partitions.sort_unstable();
         Ok(partitions)
     }

@@ -15,17 +15,25 @@
 
 mod backlog;
 mod committer;
+mod follower;
+mod others;
 mod present;
 mod reader;
 
 pub use committer::{Committer, Inline, Threaded};
+pub use follower::Follower;
+pub use others::Joined;
+pub use present::Outlook;
 pub use reader::EpochReader;
 
-use crate::ports::{Clock, Committed, Polled, PortError, Source};
+use crate::ports::{Clock, Committed, Polled, PortError, Share, Source};
 use backlog::Backlog;
 use evenkeel_dataflows::{Batch, Changes, Engine, Resume, Stopped, Tuning};
 use evenkeel_schemas::{Binding, Cut, Epoch};
+use others::Others;
 use present::{Present, ResumePoints};
+use reader::reread;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
@@ -70,8 +78,8 @@ impl Default for Pace {
 /// How long the workers are waited for before the source is asked again, while it brings nothing.
 const REST: Duration = Duration::from_micros(200);
 
-/// The first records of all are waited for so long, if there are any.
-const FIRST_RECORDS: Duration = Duration::from_secs(30);
+/// How long the first record of every partition that has some is waited for.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
@@ -104,6 +112,7 @@ pub struct Pipeline<S, C, K> {
     opened: Instant,
     first_record: Option<Instant>,
     ready: Vec<Changes>,
+    others: Others,
     /// The present of the newest committed epoch, µs.
     committed_us: i64,
     /// Since when nothing was committed although epochs closed.
@@ -122,25 +131,40 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// # Errors
     /// What the source says.
     pub fn open(
-        mut source: S,
+        source: S,
         committed: Committed,
         committer: C,
         clock: K,
         (tuning, workers, pace): (&Tuning, usize, Pace),
     ) -> Result<Self, PortError> {
+        let engine = |resume| Engine::new(tuning, workers, resume);
+        let joined = (Share::WHOLE, Others::Nobody);
+        let mut pipeline = Self::start(source, committed, (committer, clock), (tuning, pace), engine, joined)?;
+        pipeline.begin_unless_begun()?;
+        Ok(pipeline)
+    }
+
+    /// Goes on with its share of what `committed` says was committed.
+    fn start(
+        mut source: S,
+        committed: Committed,
+        (committer, clock): (C, K),
+        (tuning, pace): (&Tuning, Pace),
+        engine: impl FnOnce(Resume) -> Engine,
+        (share, others): (Share, Others),
+    ) -> Result<Self, PortError> {
         let Committed { bindings, state } = committed;
-        let resume = Resume { state, bindings: bindings.clone() };
-        let mut engine = Engine::new(tuning, workers, resume);
+        let mut engine = engine(Resume { state, bindings: bindings.clone() });
         let mut points = ResumePoints::default();
         bindings.iter().for_each(|binding| points.replay(binding));
-        reread(&mut source, &mut engine, &bindings)?;
+        reread(&mut source, &mut engine, &bindings, share)?;
         let last = bindings.last();
         let upper = last.map_or(Cut::default(), |last| last.upper.clone());
-        source.seek(&upper)?;
+        source.seek(&share.part(&upper))?;
         let present = Present::new(last.map_or(i64::MIN, |last| last.now_us));
         let next = Epoch(last.map_or(0, |last| last.epoch.0 + 1));
         let (tuning, opened, ready) = (tuning.clone(), Instant::now(), Vec::new());
-        let mut pipeline = Self {
+        Ok(Self {
             source,
             committer,
             clock,
@@ -154,34 +178,43 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             upper,
             opened,
             ready,
+            others,
             open_records: 0,
             weight: 1,
             first_record: None,
             committed_us: last.map_or(0, |last| last.now_us),
             uncommitted: None,
-        };
-        if last.is_none() {
-            pipeline.begin()?;
-        }
-        Ok(pipeline)
+        })
     }
 
-    /// The first epoch of all: empty, and its present is when the oldest record that waits came in. Brokers may take their
-    /// time for the first records; without them all the others would be late.
-    fn begin(&mut self) -> Result<(), PortError> {
-        let started = Instant::now();
-        let polled = loop {
-            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
-            if !polled.batches.is_empty() || polled.lagging.is_empty() || started.elapsed() > FIRST_RECORDS {
-                break polled;
-            }
-        };
-        self.weigh(&polled);
+    /// Closes the first epoch of all: empty, and its present is when the oldest record that waits came in.
+    fn begin_unless_begun(&mut self) -> Result<(), PortError> {
+        if self.next > Epoch(0) {
+            return Ok(());
+        }
+        let first_us = self.first_us()?.into_iter().chain(self.others.first_us()).min();
         let wall_us = self.clock.now_us();
-        let first = polled.batches.iter().filter_map(|batch| batch.iter().next().map(|record| record.timestamp_us));
-        self.present = Present::new(first.min().unwrap_or(wall_us).min(wall_us));
-        self.source.seek(&Cut::default())?;
+        self.present = Present::new(first_us.unwrap_or(wall_us).min(wall_us));
         self.close(self.present.now_us())
+    }
+
+    /// When the oldest record that waits here came in, µs; reading begins at the beginning. Were a partition missed whose
+    /// records a slow broker brings late, they would be taken for late themselves.
+    fn first_us(&mut self) -> Result<Option<i64>, PortError> {
+        let (started, mut first_us) = (Instant::now(), BTreeMap::new());
+        loop {
+            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
+            self.weigh(&polled);
+            for batch in &polled.batches {
+                let first = batch.timestamps_us(0).next();
+                first.map(|first| *first_us.entry(batch.partition).or_insert(first));
+            }
+            let missing = polled.lagging.iter().any(|partition| !first_us.contains_key(partition));
+            if !missing || started.elapsed() > FIRST_WITHIN {
+                self.source.seek(&Cut::default())?;
+                return Ok(first_us.into_values().min());
+            }
+        }
     }
 
     /// One turn; waits for records at most until the open epoch is due.
@@ -189,23 +222,23 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// # Errors
     /// What a port says; the pipeline is to be dropped then.
     pub fn turn(&mut self) -> Result<Turn, PortError> {
-        let uncommitted = self.ready.iter().map(|changes| changes.outputs.len() + 1).sum::<usize>();
-        let full = self.open_records >= self.pace.epoch_records || uncommitted >= self.pace.uncommitted_outputs;
+        self.hear_others()?;
+        let full = self.open_records >= self.pace.epoch_records || self.is_stuffed();
         let mut turn = Turn::default();
         if !full {
             turn.records = self.poll()?;
             self.fill()?;
         }
-        let now_us = self.present.at_us(self.clock.now_us(), &self.backlog);
+        let now_us = self.present.at_us(self.clock.now_us(), &self.outlook());
         // What waits cannot come into the open epoch: close it as soon as that brings the present on.
-        let holds_back = !self.backlog.is_empty() && now_us > self.present.now_us();
+        let holds_back = (!self.backlog.is_empty() || self.others.wait()) && now_us > self.present.now_us();
         let behind = self.engine.in_flight() >= self.pace.in_flight;
-        if self.is_due(turn.records) || (holds_back && !behind) {
+        if (self.is_due(turn.records) || (holds_back && !behind)) && self.others.may_close() {
             self.close(now_us)?;
         }
         let patience = self.rest(turn.records, full || (holds_back && behind) || self.has_enough());
         while let Some(changes) = self.engine.wait(patience)? {
-            self.ready.push(changes);
+            self.others.complete(changes, &mut self.ready);
         }
         turn.committed = self.committer.offer(&mut self.ready)?;
         if let Some(Binding { epoch, now_us, .. }) = turn.committed.last().map(|last| &last.binding) {
@@ -229,20 +262,31 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     /// # Errors
     /// What a port says; then they are not committed, and will be computed again.
     pub fn stop(mut self) -> Result<Vec<Changes>, PortError> {
-        while self.engine.in_flight() > 0 {
-            self.ready.extend(self.engine.wait(Duration::from_secs(1))?);
+        while self.engine.in_flight() > 0 || self.others.are_closing() {
+            let patience = if self.engine.in_flight() > 0 { Duration::from_secs(1) } else { REST };
+            if let Some(changes) = self.engine.wait(patience)? {
+                self.others.complete(changes, &mut self.ready);
+            }
+            self.hear_others()?;
         }
         let mut committed = self.committer.settle()?;
         committed.extend(self.committer.offer(&mut self.ready)?);
         committed.extend(self.committer.settle()?);
+        self.others.bid_farewell();
         Ok(committed)
     }
 
     /// How far what is committed is behind the wall clock, µs, and whether everything was read and that is little.
     pub fn lag(&mut self) -> (i64, bool) {
         let behind_us = (self.clock.now_us() - self.committed_us).max(0);
-        let all_read = self.present.is_caught_up() && self.backlog.is_empty();
+        let all_read = self.outlook().caught_up && self.backlog.is_empty() && !self.others.wait();
         (behind_us, all_read && behind_us < CAUGHT_UP_US)
+    }
+
+    /// Whether so many outputs wait to be committed that nothing more should be read.
+    fn is_stuffed(&self) -> bool {
+        let waiting = self.ready.iter().map(|changes| changes.outputs.len() + 1);
+        waiting.sum::<usize>() >= self.pace.uncommitted_outputs
     }
 
     /// Whether so much waits that reading more would bring nothing on.
@@ -300,8 +344,8 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             return Duration::ZERO; // The caller's worker has its part to do.
         }
         // While something is being committed, look again soon.
-        let busy = !self.ready.is_empty() || !self.backlog.is_empty();
-        if busy { self.due_in().min(Duration::from_millis(1)) } else { self.due_in() }
+        let busy = !self.ready.is_empty() || !self.backlog.is_empty() || self.others.are_closing();
+        if busy || !self.others.can_wake() { self.due_in().min(Duration::from_millis(1)) } else { self.due_in() }
     }
 
     /// How long the workers may be waited for.
@@ -317,6 +361,9 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// When the open epoch should close.
     fn due_in(&self) -> Duration {
+        if self.others.lead() {
+            return self.pace.idle;
+        }
         match self.first_record {
             Some(first) => self.pace.shortest.saturating_sub(first.elapsed()),
             None => self.pace.idle.saturating_sub(self.opened.elapsed()),
@@ -331,8 +378,9 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let behind = self.engine.in_flight() >= self.pace.in_flight;
         age >= self.pace.longest
             || (!behind && age >= self.pace.shortest)
-            || (self.engine.in_flight() == 0 && self.engine.is_urgent())
+            || (self.engine.in_flight() == 0 && (self.engine.is_urgent() || self.others.are_urgent(self.next)))
             || self.open_records >= self.pace.epoch_records
+            || self.others.are_full(self.next)
     }
 
     fn close(&mut self, now_us: i64) -> Result<(), PortError> {
@@ -340,20 +388,11 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         self.uncommitted.get_or_insert_with(Instant::now);
         self.present.close(now_us);
         let resume = self.points.close(epoch, now_us, &self.tuning);
+        let full = self.is_stuffed();
+        self.others.close(epoch, now_us, full)?;
         self.engine.close(Binding { epoch, now_us, resume, upper: self.upper.clone() })?;
         self.next = Epoch(epoch.0 + 1);
         (self.open_records, self.first_record, self.opened) = (0, None, Instant::now());
         Ok(())
     }
-}
-
-/// Feeds the records of `bindings` after the first one again, each epoch exactly as it was.
-fn reread(source: &mut impl Source, engine: &mut Engine, bindings: &[Binding]) -> Result<(), PortError> {
-    let Some((first, rest)) = bindings.split_first() else { return Ok(()) };
-    let mut reader = EpochReader::new(source, &first.upper)?;
-    for binding in rest {
-        reader.read(&binding.upper, |batch| Ok(engine.push(batch)?))?;
-        engine.close(binding.clone())?;
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use super::backlog::Backlog;
 use crate::ports::Polled;
 use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Epoch, Partition};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long after brokers were away their producers may take to send what waited: they look for them every 10 s at most
 /// (the default of `reconnect.backoff.max.ms`).
 const SETTLES_WITHIN: Duration = Duration::from_secs(12);
+
+/// What is known of the records of some partitions: how far the present may come for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// The earliest time that the present must not pass, µs: when records came in that are next to be read.
+    pub bound_us: Option<i64>,
+    /// Whether everything that came in has been polled.
+    pub caught_up: bool,
+    /// When the newest record in an epoch came in, µs.
+    pub newest_us: Option<i64>,
+}
+
+impl Outlook {
+    /// What is known of the partitions of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            bound_us: [self.bound_us, other.bound_us].into_iter().flatten().min(),
+            caught_up: self.caught_up && other.caught_up,
+            newest_us: self.newest_us.max(other.newest_us),
+        }
+    }
+}
 
 /// Follows the present from poll to poll.
 #[derive(Debug, Default)]
@@ -59,19 +82,24 @@ impl Present {
         self.read_us.extend(batch.last_timestamp_us().map(|last| (batch.partition, last)));
     }
 
-    /// What the present would be if the open epoch closed now, given the wall clock and what waits.
-    pub fn at_us(&self, wall_us: i64, backlog: &Backlog) -> i64 {
+    /// What is known of the partitions that are read here, given what waits.
+    pub fn outlook(&self, backlog: &Backlog) -> Outlook {
         let waiting_us = backlog.first_us().map(|(_, first_us)| first_us);
         let read_us =
             self.waited_for(backlog).map(|partition| self.read_us.get(partition).copied().unwrap_or(self.now_us));
-        let newest_us = || self.read_us.values().copied().max().unwrap_or(self.now_us);
+        let (bound_us, newest_us) = (read_us.chain(waiting_us).min(), self.read_us.values().copied().max());
+        Outlook { bound_us, caught_up: self.is_caught_up(), newest_us }
+    }
+
+    /// What the present would be if the open epoch closed now, given the wall clock and what is known of all partitions.
+    pub fn at_us(&self, wall_us: i64, outlook: &Outlook) -> i64 {
         let settled = self.away.is_none_or(|away| away.elapsed() > SETTLES_WITHIN);
-        let all_read_us = match self.is_caught_up() {
+        let all_read_us = match outlook.caught_up {
             true if settled => wall_us,
-            true => newest_us(),
+            true => outlook.newest_us.unwrap_or(self.now_us),
             false => self.now_us,
         };
-        let log_us = read_us.chain(waiting_us).min().unwrap_or(all_read_us);
+        let log_us = outlook.bound_us.unwrap_or(all_read_us);
         self.now_us.max(log_us.min(wall_us))
     }
 
@@ -129,18 +157,22 @@ mod tests {
     use super::*;
     use evenkeel_schemas::Topic;
 
+    fn at_us(present: &Present, wall_us: i64, backlog: &Backlog) -> i64 {
+        present.at_us(wall_us, &present.outlook(backlog))
+    }
+
     #[test]
     fn while_brokers_are_away_records_tell_the_time() {
         let mut present = Present::new(10);
-        assert_eq!(present.at_us(500, &Backlog::default()), 500);
+        assert_eq!(at_us(&present, 500, &Backlog::default()), 500);
         present.hold();
-        assert_eq!(present.at_us(600, &Backlog::default()), 10, "nothing was read");
+        assert_eq!(at_us(&present, 600, &Backlog::default()), 10, "nothing was read");
         let mut batch = Batch::new(Partition { topic: Topic::Probes, partition: 0 });
         batch.push(0, 300, &[], &[]);
         present.read(&batch);
-        assert_eq!(present.at_us(700, &Backlog::default()), 300);
+        assert_eq!(at_us(&present, 700, &Backlog::default()), 300);
         present.away = present.away.and_then(|away| away.checked_sub(SETTLES_WITHIN + Duration::from_millis(1)));
-        assert_eq!(present.at_us(800, &Backlog::default()), 800, "they are long back");
+        assert_eq!(at_us(&present, 800, &Backlog::default()), 800, "they are long back");
     }
 
     #[test]
@@ -152,11 +184,23 @@ mod tests {
         backlog.add(one.clone());
         present.polled(&Polled { batches: vec![one], lagging: vec![partition(0), partition(1)] });
         assert!(present.waits(&backlog), "partition 1 has records, and none of them are here");
-        assert_eq!(present.at_us(500, &backlog), 10);
+        assert_eq!(at_us(&present, 500, &backlog), 10);
         let mut other = Batch::new(partition(1));
         other.push(0, 70, &[], &[]);
         backlog.add(other);
         assert!(!present.waits(&backlog));
-        assert_eq!(present.at_us(500, &backlog), 70);
+        assert_eq!(at_us(&present, 500, &backlog), 70);
+    }
+
+    #[test]
+    fn the_present_waits_for_the_partitions_of_other_processes() {
+        let (mut present, backlog) = (Present::new(10), Backlog::default());
+        let here = present.outlook(&backlog);
+        let there = |bound_us, caught_up, newest_us| Outlook { bound_us, caught_up, newest_us };
+        assert_eq!(present.at_us(500, &here.and(there(Some(70), true, Some(60)))), 70, "records wait there");
+        assert_eq!(present.at_us(500, &here.and(there(None, false, Some(60)))), 10, "nobody waits for them any more");
+        assert_eq!(present.at_us(500, &here.and(there(None, true, Some(60)))), 500);
+        present.hold();
+        assert_eq!(present.at_us(500, &here.and(there(None, true, Some(60)))), 60, "the newest record of all");
     }
 }

@@ -1,8 +1,8 @@
 //! Reads whole epochs out of a source: the records between two cuts, neither more nor less.
 
-use crate::ports::{PortError, Source};
-use evenkeel_dataflows::Batch;
-use evenkeel_schemas::Cut;
+use crate::ports::{PortError, Share, Source};
+use evenkeel_dataflows::{Batch, Engine};
+use evenkeel_schemas::{Binding, Cut};
 use std::time::{Duration, Instant};
 
 /// Records asked for at a time.
@@ -64,4 +64,20 @@ impl<'s, S: Source> EpochReader<'s, S> {
         self.held.retain(|(batch, given)| *given < batch.len());
         Ok(())
     }
+}
+
+/// Feeds the records of `bindings` after the first one again, each epoch exactly as it was.
+pub(super) fn reread(
+    source: &mut impl Source,
+    engine: &mut Engine,
+    bindings: &[Binding],
+    share: Share,
+) -> Result<(), PortError> {
+    let Some((first, rest)) = bindings.split_first() else { return Ok(()) };
+    let mut reader = EpochReader::new(source, &share.part(&first.upper))?;
+    for binding in rest {
+        reader.read(&share.part(&binding.upper), |batch| Ok(engine.push(batch)?))?;
+        engine.close(binding.clone())?;
+    }
+    Ok(())
 }

@@ -142,6 +142,20 @@ fn side_topics(dice: &mut Dice, batches: &mut [Batch], upper: &Cut, from_us: i64
             );
             push(&mut batches[6], upper, second_us, &[], order.as_bytes());
         }
+        if second == 24 {
+            let orders = [
+                "\"order\":\"retire_node\",\"service\":\"s9\",\"node\":\"n9\"",
+                "\"order\":\"kill_switch\",\"engaged\":false",
+            ];
+            for order in orders {
+                let order = format!("{{{order},\"event_time_us\":{second_us},\"by\":\"ann\"}}");
+                push(&mut batches[6], upper, second_us, &[], order.as_bytes());
+            }
+            let outcome = format!(
+                "{{\"event_time_us\":{second_us},\"command_id\":\"c\",\"service\":\"s1\",\"status\":\"failed\"}}"
+            );
+            push(&mut batches[7], upper, second_us, &[], outcome.as_bytes());
+        }
         second_us += TICK_US;
     }
 }

@@ -38,7 +38,8 @@ pub struct Connection {
 /// How much a consumer fetches ahead.
 #[derive(Clone, Copy)]
 pub(super) enum FetchAhead {
-    /// For the source: at most a million records or 256 MiB.
+    /// For the source: about 50,000 records or 16 MiB. More would be read again from memory that no cache holds: measured
+    /// a third fewer events a CPU second with a million.
     Much,
     /// For recovery and views: at most 100,000 records or 16 MiB.
     Little,
@@ -67,14 +68,14 @@ impl Connection {
 
     fn isolated_consumer(&self, group: &str, ahead: FetchAhead, isolation: &str) -> Result<Consumer, PortError> {
         let (records, kilobytes) = match ahead {
-            FetchAhead::Much => ("1000000", "262144"),
+            FetchAhead::Much => ("50000", "16384"),
             FetchAhead::Little => ("100000", "16384"),
         };
         let defaults = [
             ("group.id", group),
             ("queued.min.messages", records),
             ("queued.max.messages.kbytes", kilobytes),
-            ("fetch.message.max.bytes", "8388608"),
+            ("fetch.message.max.bytes", "2097152"),
             ("fetch.wait.max.ms", &FETCH_WAIT_MS.to_string()),
             ("fetch.queue.backoff.ms", &FETCH_BACKOFF_MS.to_string()),
             ("socket.receive.buffer.bytes", "4194304"),

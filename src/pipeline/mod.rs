@@ -69,7 +69,7 @@ impl Default for Pace {
             idle: Duration::from_millis(100),
             span: Duration::from_secs(1),
             in_flight: 2,
-            uncommitted_outputs: 200_000,
+            uncommitted_outputs: 20_000,
             stalled: Duration::from_secs(1),
         }
     }

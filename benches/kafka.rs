@@ -6,8 +6,8 @@
 
 mod common;
 
-use common::{Generated, Options, Stopwatch, peak_mb, rounded};
-use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, RecordProducer, topics};
+use common::{Generated, Options, Stopwatch, peak_mb, produce, rounded};
+use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, topics};
 use evenkeel::pipeline::{Pace, Pipeline, Threaded};
 use evenkeel::ports::{Clock, Committed, Ledger, PortError, Source, SystemClock};
 use evenkeel_dataflows::{Changes, Tuning};
@@ -37,28 +37,10 @@ fn main() -> Result<(), PortError> {
         topics::create_missing(&connection, &topics::inputs(PARTITIONS))?;
         topics::create_missing(&connection, &topics::outputs(tuning.audit_partitions))?;
         let watch = Stopwatch::start();
-        fill(options, &connection, total)?;
+        produce(Generated::new(options, KEYS, PARTITIONS, total, PER_S / options.per_record), &connection)?;
         run(options, &connection, &tuning, workers, (total, watch.wall_s()))?;
     }
     Ok(())
-}
-
-/// Puts the requests on their topic.
-fn fill(options: Options, connection: &Connection, total: u64) -> Result<(), PortError> {
-    let mut requests = Generated::new(options, KEYS, PARTITIONS, total, PER_S / options.per_record);
-    let mut producer = RecordProducer::new(connection.clone())?;
-    loop {
-        let polled = requests.poll(50_000, Duration::ZERO)?;
-        if polled.batches.is_empty() {
-            return producer.flush(Duration::from_secs(120));
-        }
-        for batch in &polled.batches {
-            for record in batch.iter() {
-                producer.send(batch.partition, record.timestamp_us, record.key, record.payload)?;
-            }
-        }
-        producer.poll()?;
-    }
 }
 
 /// A ledger that says how long its commits took.

@@ -8,9 +8,9 @@
 
 mod common;
 
-use common::{Generated, Options, rounded};
-use evenkeel::kafka::{Connection, RecordProducer, all_bindings, topics};
-use evenkeel::ports::{Clock, PortError, Source, SystemClock};
+use common::{Generated, Options, produce, rounded};
+use evenkeel::kafka::{Connection, all_bindings, topics};
+use evenkeel::ports::{Clock, PortError, SystemClock};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
@@ -81,20 +81,8 @@ fn fill(options: Options, connection: &Connection, row: Row, total: u64) -> Resu
     topics::create_missing(connection, &needed)?;
     // They end now: a log that ended long ago would be followed by a jump of the present, and all that it closes.
     let start_us = SystemClock.now_us() - (total * 1_000_000 / PER_S) as i64;
-    let mut requests = Generated::new(options, row.keys, row.partitions, total, PER_S).starting_at(start_us);
-    let mut producer = RecordProducer::new(connection.clone())?;
-    loop {
-        let polled = requests.poll(50_000, Duration::ZERO)?;
-        if polled.batches.is_empty() {
-            return producer.flush(Duration::from_secs(120));
-        }
-        for batch in &polled.batches {
-            for record in batch.iter() {
-                producer.send(batch.partition, record.timestamp_us, record.key, record.payload)?;
-            }
-        }
-        producer.poll()?;
-    }
+    let requests = Generated::new(options, row.keys, row.partitions, total, PER_S).starting_at(start_us);
+    produce(requests, connection)
 }
 
 /// The processes of a run; they end with it.

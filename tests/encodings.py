@@ -17,8 +17,9 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+import virtual
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ["polars==2.1.0", "pyarrow==26.0.1", "fastavro==1.13.1", "grpcio-tools==1.85.1"]
@@ -172,38 +173,20 @@ def write_golden(directory):
         (directory / f"{name}.v1.hex").write_text(record.hex() + "\n")
 
 
-def environment():
-    """The Python of a virtual environment that has the packages, made when missing; None if PyPI does not give them."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenkeel/venv-encodings"
-    python, note, wanted = home / "bin/python", home / "packages", "\n".join(PACKAGES)
-    if note.exists() and note.read_text() == wanted:
-        return python
-    if subprocess.run([sys.executable, "-m", "venv", "--clear", home]).returncode != 0:
-        return None
-    for pause_s in (5, 15, 0):
-        if subprocess.run([python, "-m", "pip", "install", "-q", "--only-binary=:all:", *PACKAGES]).returncode == 0:
-            note.write_text(wanted)
-            return python
-        time.sleep(pause_s)
-    return None
-
-
 def start(arguments):
     """Does what is asked, in the virtual environment."""
-    if os.environ.get("READERS_INSIDE") == "1":
+    if virtual.inside():
         [how, directory] = arguments
         return write_golden(Path(directory)) if how == "--golden" else write_all(Path(directory))
-    python = None if os.environ.get("READERS_SKIP") == "1" else environment()
-    if python is None:
-        print("skipped: READERS_SKIP is set, or no virtual environment could be made with " + ", ".join(PACKAGES))
+    run = virtual.runner("venv-encodings", PACKAGES)
+    if run is None:
         return 0
-    inside = {**os.environ, "READERS_INSIDE": "1"}
     if arguments:
-        return subprocess.run([python, __file__, *arguments], env=inside).returncode
+        return run(__file__, *arguments)
     with tempfile.TemporaryDirectory() as directory:
-        written = subprocess.run([python, __file__, "--files", directory], env=inside)
-        if written.returncode != 0:
-            return written.returncode
+        written = run(__file__, "--files", directory)
+        if written != 0:
+            return written
         test = ["cargo", "test", "--release", "--test", "encodings", "--", "--exact", "--nocapture", "peers_are_read"]
         return subprocess.run(test, env={**os.environ, "EVENKEEL_PEERS": directory}, cwd=HERE.parent).returncode
 

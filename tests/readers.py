@@ -9,11 +9,10 @@ The three come from PyPI into a virtual environment in the user's cache. READERS
 """
 import collections
 import json
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
+
+import virtual
 
 PACKAGES = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1"]
 
@@ -99,31 +98,12 @@ def main(folder):
     return 2 if not results else 0 if all(results) else 1
 
 
-def environment():
-    """The Python of a virtual environment that has the packages, made when missing; None if PyPI does not give them."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evenkeel/venv"
-    python, note, wanted = home / "bin/python", home / "packages", "\n".join(PACKAGES)
-    if note.exists() and note.read_text() == wanted:
-        return python
-    if subprocess.run([sys.executable, "-m", "venv", "--clear", home]).returncode != 0:
-        return None
-    for pause_s in (5, 15, 0):
-        if subprocess.run([python, "-m", "pip", "install", "-q", "--only-binary=:all:", *PACKAGES]).returncode == 0:
-            note.write_text(wanted)
-            return python
-        time.sleep(pause_s)
-    return None
-
-
 def start(folder):
     """Checks the folder, in the virtual environment."""
-    if os.environ.get("READERS_INSIDE") == "1":
+    if virtual.inside():
         return main(folder)
-    python = None if os.environ.get("READERS_SKIP") == "1" else environment()
-    if python is None:
-        print("skipped: READERS_SKIP is set, or no virtual environment could be made with " + ", ".join(PACKAGES))
-        return 0
-    return subprocess.run([python, __file__, folder], env={**os.environ, "READERS_INSIDE": "1"}).returncode
+    run = virtual.runner("venv", PACKAGES)
+    return run(__file__, folder) if run else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
 use evenkeel::encode::{Format, write_batch};
+use evenkeel::kafka::{Connection, RecordProducer};
 use evenkeel::ports::{Clock, Polled, PortError, Source};
 use evenkeel_dataflows::Batch;
 use evenkeel_schemas::{Cut, Partition, Topic, decode_request, write_avro, write_protobuf};
@@ -140,6 +141,23 @@ fn status_kib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Puts every request of a log on its topic.
+pub fn produce(mut requests: Generated, connection: &Connection) -> Result<(), PortError> {
+    let mut producer = RecordProducer::new(connection.clone())?;
+    loop {
+        let polled = requests.poll(50_000, Duration::ZERO)?;
+        if polled.batches.is_empty() {
+            return producer.flush(Duration::from_secs(120));
+        }
+        for batch in &polled.batches {
+            for record in batch.iter() {
+                producer.send(batch.partition, record.timestamp_us, record.key, record.payload)?;
+            }
+        }
+        producer.poll()?;
+    }
 }
 
 /// Runs this benchmark once more with other arguments, in a process of its own: what memory it takes is its own, too.

@@ -3,7 +3,6 @@
 use crate::event::{Checked, Refusal};
 use crate::request::Bounded;
 use crate::{Coordinates, Reason, Rejection, Request};
-use std::borrow::Cow;
 
 /// The strings of a request, in the order of [`Parts::strings`].
 pub(super) const STRING_NAMES: [&str; 9] =
@@ -37,29 +36,14 @@ impl<'a> Parts<'a> {
         if self.seen != Self::ALL || !fit || self.bounded().check().is_err() {
             return None;
         }
-        let [service, route, method, node, region, version, tenant, trace_id, upstream] = self.strings;
-        Some(Request {
-            event_time_us,
-            service: Cow::Borrowed(service),
-            route: Cow::Borrowed(route),
-            method: Cow::Borrowed(method),
-            status,
-            latency_us,
-            node: Cow::Borrowed(node),
-            region: Cow::Borrowed(region),
-            version: Cow::Borrowed(version),
-            tenant: Cow::Borrowed(tenant),
-            trace_id: Cow::Borrowed(trace_id),
-            upstream: Cow::Borrowed(upstream),
-        })
+        Some(Request::borrowed(event_time_us, status, latency_us, self.strings))
     }
 
     /// What of it has bounds; numbers that do not fit their types are cut.
     #[inline(always)]
     fn bounded(&self) -> Bounded<'a> {
-        let [service, route, _, node, region, version, ..] = self.strings;
         let (event_time_us, status, latency_us) = (self.event_time_us, self.status as u16, self.latency_us as u32);
-        Bounded { event_time_us, names: [service, route, node, region, version], status, latency_us }
+        Bounded::of(event_time_us, status, latency_us, self.strings)
     }
 
     /// Why it is no request.

@@ -3,7 +3,6 @@
 use crate::Request;
 use crate::event::Checked;
 use crate::request::Bounded;
-use std::borrow::Cow;
 
 /// How many fields there are; as a field's number, it is that of all unknown ones.
 pub(super) const FIELDS: usize = 12;
@@ -128,24 +127,9 @@ impl<'a> Fields<'a> {
     pub(super) fn request(&self) -> Option<Request<'a>> {
         let [event_time_us, status, latency_us] = self.integers;
         let (event_time_us, status, latency_us) = (event_time_us as i64, status as u16, latency_us as u32);
-        let [service, route, method, node, region, version, tenant, trace_id, upstream] = self.strings;
-        let names = [service, route, node, region, version];
-        if (Bounded { event_time_us, names, status, latency_us }).check().is_err() {
+        if Bounded::of(event_time_us, status, latency_us, self.strings).check().is_err() {
             return None;
         }
-        Some(Request {
-            event_time_us,
-            service: Cow::Borrowed(service),
-            route: Cow::Borrowed(route),
-            method: Cow::Borrowed(method),
-            status,
-            latency_us,
-            node: Cow::Borrowed(node),
-            region: Cow::Borrowed(region),
-            version: Cow::Borrowed(version),
-            tenant: Cow::Borrowed(tenant),
-            trace_id: Cow::Borrowed(trace_id),
-            upstream: Cow::Borrowed(upstream),
-        })
+        Some(Request::borrowed(event_time_us, status, latency_us, self.strings))
     }
 }

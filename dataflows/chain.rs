@@ -3,20 +3,22 @@
 //! Within an epoch the entries of a partition are chained in the order of their kind, coordinates, time and content, so
 //! the chain is the same for any number of workers. The head is state, and survives a restart.
 
-use crate::calendar::{Calendar, Moment};
-use crate::ingest::RowChange;
-use crate::operators::epochwise::{Said, epochwise};
+use crate::epochs::{Epochs, Moment};
+use crate::operators::epochwise::epochwise;
 use crate::operators::fold::hash_of;
 use crate::policy::Order;
 use crate::state::{State, from_json, json, record};
-use crate::{Output, Tuning, wire};
+use crate::worker::Start;
+use crate::{Output, Record, Tuning, wire};
+use evenkeel_schemas::Verdict;
 use evenkeel_schemas::audit::{Chain, Entry};
-use evenkeel_schemas::{Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState};
-use evenkeel_schemas::{Outcome, Verdict};
+use evenkeel_schemas::{
+    Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Exchange;
 
 /// Who evenkeel is in its own log.
 const ACTOR: &str = "evenkeel";
@@ -42,24 +44,6 @@ struct Head {
     head: [u8; 32],
 }
 
-impl From<RowChange> for Draft {
-    fn from(change: RowChange) -> Self {
-        let RowChange { at, event_time_us, table, op, actor, entity, payload } = change;
-        let entity = format!("{table}{entity}");
-        Self {
-            rank: 0,
-            at: Some(at),
-            ts_us: event_time_us,
-            entity,
-            op,
-            event_type: "change".into(),
-            table,
-            actor,
-            payload,
-        }
-    }
-}
-
 impl From<Order> for Draft {
     fn from(Order { at, control }: Order) -> Self {
         let (entity, op, actor) = (control.scope().to_owned(), control.order().to_owned(), control.by().to_owned());
@@ -79,6 +63,23 @@ impl From<(Coordinates, Outcome)> for Draft {
 }
 
 impl Draft {
+    /// The entry of a row that changed: its record's key and payload as received.
+    pub fn of_change(record: Record<'_>, change: Change) -> Self {
+        let Change { event_time_us, table, operation, actor, .. } = change;
+        Self::received(record, event_time_us, operation.letter(), table, actor)
+    }
+
+    /// The entry of a tombstone: it lets Kafka's compaction forget a row, and is chained like the delete before it.
+    pub fn of_tombstone(record: Record<'_>) -> Self {
+        Self::received(record, record.timestamp_us, "tombstone", String::new(), String::new())
+    }
+
+    fn received(record: Record<'_>, ts_us: i64, op: &str, table: String, actor: String) -> Self {
+        let (entity, op) = (format!("{table}{}", String::from_utf8_lossy(record.key)), op.to_owned());
+        let (at, event_type, payload) = (Some(record.at), "change".to_owned(), record.payload.to_vec());
+        Self { rank: 0, at, ts_us, entity, op, event_type, table, actor, payload }
+    }
+
     fn decided(rank: u8, ts_us: i64, entity: String, op: &str, event_type: &str, what: (Dataset, Vec<u8>)) -> Self {
         let (op, event_type, table) = (op.to_owned(), event_type.to_owned(), what.0.topic().to_owned());
         Self { rank, at: None, ts_us, entity, op, event_type, table, actor: ACTOR.to_owned(), payload: what.1 }
@@ -125,21 +126,22 @@ impl Draft {
     }
 }
 
-/// Chains drafts.
+/// Chains what came in and what was decided; says nothing else.
 pub(crate) fn chain<'s>(
-    drafts: Stream<'s, u64, Vec<Draft>>,
-    nothing: Stream<'s, u64, Vec<()>>,
-    tuning: &Tuning,
-    calendar: &Calendar,
-    state: &State,
-) -> Said<'s, ()> {
-    let partitions = u64::from(tuning.audit_partitions);
+    received: Stream<'s, u64, Vec<Draft>>,
+    decided: Stream<'s, u64, Vec<Draft>>,
+    epochs: &Epochs,
+    start: &Start,
+) -> Stream<'s, u64, Vec<Output>> {
+    let partitions = u64::from(start.tuning.audit_partitions);
     let partition_of = move |draft: &Draft| hash_of(&draft.entity) % partitions;
-    let mut chains = recovered(tuning, state);
-    let drafts = (drafts, Exchange::new(partition_of));
-    epochwise("chain", drafts, (nothing, Pipeline), calendar, move |now: Moment, drafts, _, _, put| {
+    let mut chains = recovered(&start.tuning, &start.recovered.state);
+    let received = (received, Exchange::new(partition_of));
+    let decided = (decided, Exchange::new(partition_of));
+    epochwise("chain", received, Some(decided), epochs, move |now: Moment, received, decided, _, put| {
+        let drafts = received.into_iter().chain(decided).flatten();
         let mut by_partition = BTreeMap::<u32, Vec<Draft>>::new();
-        for draft in drafts.into_iter().flatten().filter(|_| !now.warm) {
+        for draft in drafts.filter(|_| !now.warm) {
             by_partition.entry(partition_of(&draft) as u32).or_default().push(draft);
         }
         for (partition, mut drafts) in by_partition {

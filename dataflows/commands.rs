@@ -8,9 +8,9 @@
 //! The last healthy replica is never taken out: if every other replica of the service is known to be out, the circuit of
 //! the whole service is opened instead (its callers then use their fallback). Replicas are the nodes counted as keys.
 
-use crate::calendar::Moment;
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
-use crate::policy::{Order, Policy};
+use crate::policy::Policy;
 use crate::tuning::{Recovery, TICK_US};
 use evenkeel_schemas::{
     Command, CommandKind, Coordinates, Detector, Incident, IncidentState, Mode, Outcome, OutcomeStatus,
@@ -26,7 +26,7 @@ pub(crate) struct Commands {
 }
 
 /// What a service's key hears, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Word {
     Joined(String),
     Left(String),
@@ -58,14 +58,9 @@ pub(crate) struct Service {
 impl Machine for Commands {
     type Key = String;
     type Input = Word;
-    type Notice = Order;
     type State = Service;
     type Said = Command;
     const NAME: &'static str = "commands";
-
-    fn notice(&mut self, order: Order) {
-        self.policy.hear(&order.control);
-    }
 
     fn hear(&self, key: &String, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Command>) {
         match word {

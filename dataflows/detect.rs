@@ -1,7 +1,7 @@
 //! `detect`: observations of a key in; verdicts out.
 
-use crate::calendar::Moment;
 use crate::detectors::{Judgement, Latch, Turn, judge_burst, judge_errors, judge_latency};
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::operators::window::Observation;
 use crate::state::from_json;
@@ -35,7 +35,6 @@ impl Latches {
 impl Machine for Detect {
     type Key = KeyId;
     type Input = (Observation, Arc<Key>);
-    type Notice = ();
     type State = Latches;
     type Said = Verdict;
     const NAME: &'static str = "detect";

@@ -5,7 +5,8 @@
 //! gives the core its first present.
 
 use crate::batch::{Batch, Changes, Output};
-use crate::ingest::{Feed, Opened};
+use crate::decoder::Opened;
+use crate::ingest::Feed;
 use crate::links::Links;
 use crate::operators::window::Recovered;
 use crate::state::State;

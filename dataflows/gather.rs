@@ -6,10 +6,13 @@
 //! message is full at [`MESSAGE_BYTES`], so what a connection holds stays bounded by that and the longest output.
 
 use crate::Output;
+use crate::epochs::Epochs;
+use crate::operators::epochwise::{alone, epochwise};
 use timely::communication::Push;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::Message;
-use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::dataflow::operators::Operator;
 
@@ -43,9 +46,21 @@ impl Distributor<Vec<Output>> for ToFirst {
     fn flush<T: Clone, P: Push<Message<T, Vec<Output>>>>(&mut self, _time: &T, _workers: &mut [P]) {}
 }
 
-/// The outputs of all workers, on the first one; what one of them said stays in the order in which it was said.
-pub(crate) fn gather<'s>(outputs: Stream<'s, u64, Vec<Output>>) -> Stream<'s, u64, Vec<Output>> {
-    outputs.unary(DistributorPact(|_| ToFirst), "gather", |_, _| {
-        |input, output| input.for_each(|time, outputs| output.session(&time).give_container(outputs))
+/// Gathers what every worker said, on the first of them, as `complete`; `said` is what this worker said by the time the
+/// last operator, whose stream this is, was through with an epoch.
+///
+/// What one of them said stays in the order in which it was said. Within one process the engine fetches outputs without
+/// that detour.
+pub(crate) fn gather<'s>(
+    last: Stream<'s, u64, Vec<Output>>,
+    said: &Epochs,
+    complete: &Epochs,
+) -> Stream<'s, u64, Vec<Output>> {
+    let (mine, complete) = (said.clone(), complete.clone());
+    let sent = epochwise("said", (last, Pipeline), alone(), said, move |now, _, _, words, _| {
+        *words = mine.take(now.epoch.0);
+    });
+    sent.unary::<CapacityContainerBuilder<_>, _, _, _>(DistributorPact(|_| ToFirst), "gather", move |_, _| {
+        move |input, _| input.for_each(|time, outputs| complete.say(*time.time(), outputs))
     })
 }

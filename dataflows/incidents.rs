@@ -1,7 +1,7 @@
 //! `incidents`: situations in; incidents out, each with one identity from open to resolved.
 
 use crate::active::Situation;
-use crate::calendar::Moment;
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::tuning::{Recovery, TICK_US};
 use evenkeel_schemas::{Cause, Incident, IncidentState};
@@ -21,7 +21,6 @@ pub(crate) struct Standing {
 impl Machine for Incidents {
     type Key = String;
     type Input = Situation;
-    type Notice = ();
     type State = Standing;
     type Said = Incident;
     const NAME: &'static str = "incidents";

@@ -13,13 +13,14 @@
 
 mod active;
 mod batch;
-mod calendar;
 mod chain;
 mod commands;
+mod decoder;
 mod detect;
 pub mod detectors;
 mod dictionary;
 mod engine;
+mod epochs;
 mod gather;
 mod graph;
 mod incidents;
@@ -28,11 +29,14 @@ mod links;
 mod lookup;
 mod operators;
 mod policy;
+mod recovery;
+mod requests;
 mod saturation;
 mod sheaf;
 mod silence;
 mod state;
 mod tuning;
+mod vitals;
 mod wire;
 mod worker;
 

@@ -1,6 +1,6 @@
 //! `policy`: orders in; what holds for commands, kept for a restart.
 
-use crate::calendar::Moment;
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::wire;
 use evenkeel_schemas::{Control, Coordinates, Mode};
@@ -49,7 +49,6 @@ pub(crate) const KEY: &str = "all";
 impl Machine for Keeper {
     type Key = String;
     type Input = Order;
-    type Notice = ();
     type State = Policy;
     type Said = ();
     const NAME: &'static str = "policy";

@@ -1,13 +1,12 @@
 //! `saturation`: telemetry in; verdicts out when a pool, socket table or memory runs out, with the time that is left.
 
-use crate::calendar::Moment;
 use crate::detect::{cleared, verdict};
 use crate::detectors::{Latch, Trend, Turn, judge_saturation};
-use crate::ingest::Sample;
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
 use crate::tuning::{Detection, TICK_US};
-use evenkeel_schemas::{Detector, Dimension, Key, Verdict};
+use evenkeel_schemas::{Coordinates, Detector, Dimension, Key, Telemetry, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// So many of the last samples decide: telemetry comes about once a second.
@@ -15,6 +14,33 @@ const PERSIST: (u32, u32) = (2, 3);
 
 /// A metric that is not heard of for so long is forgotten, µs.
 const FORGET_US: i64 = 300 * TICK_US;
+
+/// A telemetry value in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub event_time_us: i64,
+    pub at: Coordinates,
+    pub service: String,
+    pub node: String,
+    pub name: String,
+    pub value_milli: i64,
+    pub limit_milli: Option<i64>,
+}
+
+impl From<(Coordinates, Telemetry)> for Sample {
+    fn from((at, telemetry): (Coordinates, Telemetry)) -> Self {
+        let (value_milli, limit_milli) = (telemetry.value_milli(), telemetry.limit_milli());
+        let Telemetry { event_time_us, service, node, name, .. } = telemetry;
+        Self { event_time_us, at, service, node, name, value_milli, limit_milli }
+    }
+}
+
+impl Sample {
+    /// The key of its metric.
+    pub fn key(&self) -> String {
+        format!("{}\0{}\0{}", self.service, self.node, self.name)
+    }
+}
 
 /// Judges limited gauges; keyed by service, node and metric.
 pub(crate) struct Saturation(pub Detection);
@@ -30,7 +56,6 @@ pub(crate) struct Gauge {
 impl Machine for Saturation {
     type Key = String;
     type Input = Sample;
-    type Notice = ();
     type State = Gauge;
     type Said = Verdict;
     const NAME: &'static str = "saturation";

@@ -5,7 +5,7 @@
 //! and sends every other worker one message; the receiver looks a key up once an epoch and not once a request. Keys are
 //! numbered by each worker for itself; what crosses between workers is their identity.
 
-use crate::operators::window::shard_of;
+use crate::operators::window::{Name, shard_of};
 use evenkeel_schemas::KeyId;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Sheaf {
     /// Whose keys they are.
     pub to: u64,
+    /// The names of some of them.
+    pub names: Vec<Name>,
     groups: Vec<Group>,
     latencies_us: Vec<u32>,
 }
@@ -75,6 +77,7 @@ pub(crate) struct Binder {
     /// The keys that were noted, in the order of their first note.
     noted: Vec<u32>,
     sorted: Vec<Note>,
+    names: Vec<Name>,
 }
 
 impl Binder {
@@ -88,6 +91,11 @@ impl Binder {
     #[inline]
     pub fn pile(&mut self, key: u32) -> &mut Pile {
         &mut self.piles[key as usize]
+    }
+
+    /// Names a key for whoever keeps it; it has to be noted in the same epoch.
+    pub fn name(&mut self, name: Name) {
+        self.names.push(name);
     }
 
     /// Notes a request; `tick` is counted from the epoch's horizon, and less than 65,536.
@@ -106,7 +114,12 @@ impl Binder {
         // Keys are spread evenly: a little more than a share each.
         let share = |all: usize| all / peers as usize * 9 / 8 + 16;
         let (groups, latencies) = (share(self.noted.len()), share(self.notes.len()));
-        let sheaf = |to| Sheaf { to, groups: Vec::with_capacity(groups), latencies_us: Vec::with_capacity(latencies) };
+        let sheaf = |to| Sheaf {
+            to,
+            names: Vec::new(),
+            groups: Vec::with_capacity(groups),
+            latencies_us: Vec::with_capacity(latencies),
+        };
         let mut sheaves = (0..peers).map(sheaf).collect::<Vec<_>>();
         self.sort();
         let mut from = 0;
@@ -126,6 +139,9 @@ impl Binder {
                 let (tick, end) = (horizon_tick + i64::from(run[0].tick), sheaf.latencies_us.len() as u32);
                 sheaf.groups.push(Group { id: pile.id, tick, errors, end });
             }
+        }
+        for name in self.names.drain(..) {
+            sheaves[(shard_of(name.id) % peers) as usize].names.push(name);
         }
         sheaves.retain(|sheaf| !sheaf.groups.is_empty());
         sheaves

@@ -1,7 +1,7 @@
 //! `silence`: heartbeats in; verdicts out when they stop. Missing is a result here, not silence.
 
-use crate::calendar::Moment;
 use crate::detect::{cleared, verdict};
+use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
 use crate::tuning::{Detection, TICK_US};
@@ -33,7 +33,6 @@ pub(crate) struct Pulse {
 impl Machine for Silence {
     type Key = String;
     type Input = Sign;
-    type Notice = ();
     type State = Pulse;
     type Said = Verdict;
     const NAME: &'static str = "silence";

@@ -4,9 +4,10 @@
 //! [`serve`]s its feed until that ends.
 
 use crate::batch::{Batch, Output};
-use crate::calendar::Calendar;
-use crate::graph::{Outbox, Setting, build};
-use crate::ingest::{Feed, Inbox, Opened};
+use crate::decoder::Opened;
+use crate::epochs::Epochs;
+use crate::graph::build;
+use crate::ingest::{Feed, Inbox};
 use crate::operators::window::Recovered;
 use crate::tuning::Tuning;
 use std::collections::VecDeque;
@@ -46,8 +47,7 @@ pub(crate) struct Start {
 pub(crate) struct Seat {
     worker: Worker,
     inbox: Inbox,
-    outbox: Outbox,
-    calendar: Calendar,
+    epochs: Epochs,
     probe: ProbeHandle<u64>,
     activator: Activator,
     /// Epochs that were closed and not taken, and whether they are warm.
@@ -63,10 +63,9 @@ impl Seat {
             AllocatorBuilder::Tcp(builder) => Allocator::Tcp(builder.build()),
         };
         let mut worker = Worker::new(WorkerConfig::default(), allocator, timer());
-        let (inbox, outbox, calendar) = (Inbox::default(), Outbox::default(), Calendar::default());
-        let setting = Setting { inbox: &inbox, outbox: &outbox, calendar: &calendar, start };
-        let (probe, activator) = worker.dataflow(|scope| build(scope, &setting));
-        Self { worker, inbox, outbox, calendar, probe, activator, closed: VecDeque::new() }
+        let (inbox, epochs) = (Inbox::default(), Epochs::default());
+        let (probe, activator) = worker.dataflow(|scope| build(scope, &inbox, &epochs, start));
+        Self { worker, inbox, epochs, probe, activator, closed: VecDeque::new() }
     }
 
     /// Feeds it; what was fed is read in the next step.
@@ -87,8 +86,8 @@ impl Seat {
     pub fn complete(&mut self) -> Option<Part> {
         while self.closed.front().is_some_and(|(epoch, _)| !self.probe.less_equal(epoch)) {
             let (epoch, warm) = self.closed.pop_front().expect("just seen");
-            let outputs = self.outbox.borrow_mut().remove(&epoch).unwrap_or_default();
-            self.calendar.forget(epoch);
+            let outputs = self.epochs.take(epoch);
+            self.epochs.forget(epoch);
             if !warm {
                 return Some((epoch, outputs));
             }

@@ -1,22 +1,18 @@
 //! `fold`: a keyed state machine over an ordered stream, with alarms on the present.
 //!
-//! In each epoch a machine hears first what is for everybody, then what is for each key, by key and in the order of the
-//! inputs themselves, then the alarms that are due. States are said whenever they change, and so survive a restart.
+//! In each epoch a machine hears what is for each key, by key and in the order of the inputs themselves, then the alarms
+//! that are due. States are said whenever they change, and so survive a restart.
 
-use super::epochwise::{Said, epochwise};
 use super::window::shard_of;
 use crate::Output;
-use crate::calendar::{Calendar, Moment};
+use crate::epochs::Moment;
 use crate::state::{State, from_json, json, record};
 use evenkeel_schemas::KeyId;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
-use timely::ExchangeData;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
 
 /// What a machine is keyed by.
-pub(crate) trait Keyed: ExchangeData + Ord + Clone {
+pub(crate) trait Keyed: Ord + Clone {
     /// Keys with equal routes are kept by one worker.
     fn route(&self) -> u64;
     /// Its name in the state dataset.
@@ -59,19 +55,14 @@ pub(crate) trait Machine: 'static {
     /// Whose states it keeps.
     type Key: Keyed;
     /// What one key hears; its order is the order in which it is heard within an epoch.
-    type Input: ExchangeData + Ord;
-    /// What every key hears; broadcast to all workers.
-    type Notice: ExchangeData + Ord;
+    type Input: Ord;
     /// What is kept of one key; of most keys nothing, which is the default.
     type State: Serialize + DeserializeOwned + Default + Clone + PartialEq + 'static;
     /// What it says.
-    type Said: ExchangeData;
+    type Said;
 
     /// The machine's name in the state dataset.
     const NAME: &'static str;
-
-    /// Hears what is for everybody.
-    fn notice(&mut self, _notice: Self::Notice) {}
 
     /// Hears what is for one key.
     fn hear(
@@ -92,27 +83,26 @@ pub(crate) trait Machine: 'static {
     fn wake(&self, _key: &Self::Key, _state: &mut Self::State, _now: Moment, _said: &mut Vec<Self::Said>) {}
 }
 
-/// A key and what it hears.
-type Heard<M> = (<M as Machine>::Key, <M as Machine>::Input);
-
 /// The worker hash of a text: FNV-1a with 64 bits, fixed for all time.
 pub(crate) fn hash_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The states and alarms of one machine on one worker.
-struct Keys<M: Machine> {
-    machine: M,
+pub(crate) struct Keys<M: Machine> {
+    /// What is the same for all of them.
+    pub machine: M,
     states: BTreeMap<M::Key, M::State>,
     alarms: BTreeSet<(i64, M::Key)>,
 }
 
 impl<M: Machine> Keys<M> {
-    fn recovered(machine: M, state: &State, mine: impl Fn(&M::Key) -> bool) -> Self {
+    /// Those of worker `index` of `peers`, as they are in the committed state.
+    pub fn recovered(machine: M, state: &State, (index, peers): (u64, u64)) -> Self {
         let mut keys = Self { machine, states: BTreeMap::new(), alarms: BTreeSet::new() };
         let prefix = format!("fold/{}/", M::NAME);
         let all = state.under(&prefix).map(|(name, value)| (M::Key::named(name), value));
-        for (key, value) in all.filter(|(key, _)| mine(key)) {
+        for (key, value) in all.filter(|(key, _)| key.route() % peers == index) {
             let state: M::State = from_json(value);
             keys.alarms.extend(keys.machine.alarm(&state).map(|alarm| (alarm, key.clone())));
             keys.states.insert(key, state);
@@ -146,31 +136,19 @@ impl<M: Machine> Keys<M> {
             self.with(&key, put, |machine, state| machine.wake(&key, state, now, said));
         }
     }
-}
 
-/// Runs a machine over `inputs`, each for one key, and `notices`, each for all of them.
-pub(crate) fn fold<'s, M: Machine>(
-    machine: M,
-    inputs: Stream<'s, u64, Vec<Heard<M>>>,
-    notices: Stream<'s, u64, Vec<M::Notice>>,
-    calendar: &Calendar,
-    state: &State,
-) -> Said<'s, M::Said> {
-    let (index, peers) = (inputs.scope().index() as u64, inputs.scope().peers() as u64);
-    let mut keys = Keys::recovered(machine, state, |key| key.route() % peers == index);
-    let by_key = Exchange::new(|(key, _): &Heard<M>| key.route());
-    epochwise(M::NAME, (inputs, by_key), (notices, Pipeline), calendar, move |now, inputs, notices, said, put| {
-        if now.warm {
-            return;
-        }
-        let mut notices = notices.into_iter().flatten().collect::<Vec<_>>();
-        notices.sort();
-        notices.into_iter().for_each(|notice| keys.machine.notice(notice));
-        let mut inputs = inputs.into_iter().flatten().collect::<Vec<_>>();
+    /// An epoch that is not warm: hears `inputs`, and wakes who is due.
+    pub fn step(
+        &mut self,
+        now: Moment,
+        mut inputs: Vec<(M::Key, M::Input)>,
+        said: &mut Vec<M::Said>,
+        put: &mut Vec<Output>,
+    ) {
         inputs.sort();
         for (key, input) in inputs {
-            keys.with(&key, put, |machine, state| machine.hear(&key, state, input, now, said));
+            self.with(&key, put, |machine, state| machine.hear(&key, state, input, now, said));
         }
-        keys.wake_due(now, said, put);
-    })
+        self.wake_due(now, said, put);
+    }
 }

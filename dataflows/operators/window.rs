@@ -9,13 +9,12 @@
 //! time and memory at 100,000 keys. `tests/windows.rs` holds this form to the ten-line differential one and to a
 //! recomputation from scratch, to the last integer.
 
-use super::epochwise::{Said, epochwise};
 use super::shard::Shard;
 use super::slot::{Slot, add, parse_record};
 use super::teller::Teller;
 use crate::Output;
-use crate::calendar::{Calendar, Moment};
 use crate::detectors::judge_burst;
+use crate::epochs::Moment;
 use crate::lookup::Lookup;
 use crate::sheaf::{Contribution, Sheaf};
 use crate::state::{State, from_json, json, record};
@@ -24,8 +23,6 @@ use evenkeel_schemas::{Dimension, Key, KeyId, Statistics, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Exchange;
 
 /// Before a worker counts under a key it names it, unless it did so less than this before the present, µs.
 pub(crate) const NAMED_EVERY_US: i64 = TICK_US;
@@ -38,7 +35,7 @@ pub(crate) struct Name {
 }
 
 /// What the windows of a key show.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Observation {
     /// The key is counted from now on.
     Admitted,
@@ -63,29 +60,6 @@ pub(crate) fn shard_of(id: KeyId) -> u64 {
     id.0 % SHARDS
 }
 
-/// Keeps the windows of every key.
-pub(crate) fn window<'s>(
-    sheaves: Stream<'s, u64, Vec<Sheaf>>,
-    names: Stream<'s, u64, Vec<Name>>,
-    tuning: &Tuning,
-    calendar: &Calendar,
-    recovered: &Recovered,
-) -> Said<'s, Observed> {
-    let (index, peers) = (sheaves.scope().index() as u64, sheaves.scope().peers() as u64);
-    let mut windows = Windows::recovered(index, peers, tuning, recovered);
-    let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
-    let names = (names, Exchange::new(|name: &Name| shard_of(name.id)));
-    epochwise("window", sheaves, names, calendar, move |now, sheaves, names, said, put| {
-        windows.meet(names.into_iter().flatten());
-        windows.count(now, &sheaves.into_iter().flatten().collect::<Vec<_>>(), said, put);
-        if !now.warm {
-            windows.report_bursts(now, said);
-            windows.close(now, said, put);
-        }
-        windows.opened_us = now.now_us;
-    })
-}
-
 /// What a restart knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recovered {
@@ -107,7 +81,8 @@ impl Recovered {
     }
 }
 
-struct Windows {
+/// The windows of the keys of one worker.
+pub(crate) struct Windows {
     shards: Vec<Shard>,
     tuning: Tuning,
     peers: u64,
@@ -123,7 +98,8 @@ struct Windows {
 }
 
 impl Windows {
-    fn recovered(index: u64, peers: u64, tuning: &Tuning, recovered: &Recovered) -> Self {
+    /// Those of worker `index` of `peers`, as they were left.
+    pub fn recovered((index, peers): (u64, u64), tuning: &Tuning, recovered: &Recovered) -> Self {
         let numbers = (index..SHARDS).step_by(peers as usize);
         let mut shards = numbers.map(|number| recovered.shard(number, tuning)).collect::<Vec<_>>();
         for (id, value) in recovered.state.under("key/") {
@@ -147,6 +123,17 @@ impl Windows {
             with_errors: Vec::new(),
             found: Vec::new(),
         }
+    }
+
+    /// An epoch: counts, and closes the ticks that are due.
+    pub fn step(&mut self, now: Moment, mut sheaves: Vec<Sheaf>, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
+        self.meet(sheaves.iter_mut().flat_map(|sheaf| std::mem::take(&mut sheaf.names)));
+        self.count(now, &sheaves, said, put);
+        if !now.warm {
+            self.report_bursts(now, said);
+            self.close(now, said, put);
+        }
+        self.opened_us = now.now_us;
     }
 
     fn at(&self, id: KeyId) -> usize {

@@ -1,0 +1,149 @@
+//! `recovery`: verdicts and what they amount to in; incidents and commands out. What concerns one service is kept by one
+//! worker, in one operator.
+
+use crate::Output;
+use crate::active::{CauseChange, Situation};
+use crate::chain::Draft;
+use crate::commands::{Commands, Word};
+use crate::epochs::{Epochs, Moment};
+use crate::incidents::Incidents;
+use crate::operators::epochwise::epochwise;
+use crate::operators::fold::{Keyed, Keys, hash_of};
+use crate::policy::{KEY, Keeper, Order, Policy};
+use crate::state::{from_json, output};
+use crate::worker::Start;
+use evenkeel_schemas::{Coordinates, Dataset, Outcome, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+
+/// What recovery hears of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum News {
+    Verdict(Verdict),
+    /// A verdict that stood before a restart.
+    Standing(Verdict),
+    Joined {
+        service: String,
+        node: String,
+    },
+    Left {
+        service: String,
+        node: String,
+    },
+    Outcome(Coordinates, Outcome),
+    /// An order; every worker gets it, this is for one of them.
+    Order(u64, Order),
+}
+
+impl News {
+    fn route(&self) -> u64 {
+        match self {
+            Self::Verdict(verdict) | Self::Standing(verdict) => hash_of(verdict.key.service()),
+            Self::Joined { service, .. } | Self::Left { service, .. } => hash_of(service),
+            Self::Outcome(_, outcome) => hash_of(&outcome.service),
+            Self::Order(worker, _) => *worker,
+        }
+    }
+}
+
+/// Decides what is done.
+pub(crate) fn recovery<'s>(
+    causes: Stream<'s, u64, Vec<CauseChange>>,
+    news: Stream<'s, u64, Vec<News>>,
+    epochs: &Epochs,
+    start: &Start,
+) -> Stream<'s, u64, Vec<Draft>> {
+    let place = (news.scope().index() as u64, news.scope().peers() as u64);
+    let mut services = Services::recovered(place, start);
+    let causes = (causes, Exchange::new(|((service, _), _, _): &CauseChange| hash_of(service)));
+    let news = (news, Exchange::new(News::route));
+    epochwise("recovery", causes, Some(news), epochs, move |now, causes, news, drafts, put| {
+        let situations = services.situations(now, causes.into_iter().flatten());
+        if !now.warm {
+            services.step(now, situations, news.into_iter().flatten(), drafts, put);
+        }
+    })
+}
+
+/// The services of one worker.
+struct Services {
+    incidents: Keys<Incidents>,
+    commands: Keys<Commands>,
+    /// Keeps what was ordered for a restart; one worker does.
+    policy: Option<Keys<Keeper>>,
+    /// Situations by epoch: differential may tell of several epochs at once.
+    situations: BTreeMap<u64, BTreeMap<String, Situation>>,
+}
+
+impl Services {
+    fn recovered(place @ (index, peers): (u64, u64), start: &Start) -> Self {
+        let (tuning, state) = (&start.tuning, &start.recovered.state);
+        let ordered = state.under("fold/policy/").next().map(|(_, value)| from_json(value));
+        let policy: Policy = ordered.unwrap_or_default();
+        let machine = Commands { rules: tuning.recovery.clone(), default_mode: tuning.mode, policy };
+        let keeps = KEY.to_owned().route() % peers == index;
+        Self {
+            incidents: Keys::recovered(Incidents(tuning.recovery.clone()), state, place),
+            commands: Keys::recovered(machine, state, place),
+            policy: keeps.then(|| Keys::recovered(Keeper, state, place)),
+            situations: BTreeMap::new(),
+        }
+    }
+
+    /// What changed in this epoch, by service.
+    fn situations(&mut self, now: Moment, changes: impl Iterator<Item = CauseChange>) -> Vec<(String, Situation)> {
+        for ((service, cause), at, sign) in changes {
+            let situation = self.situations.entry(at).or_default().entry(service).or_insert(Situation(None));
+            if sign > 0 {
+                situation.0 = Some(cause);
+            }
+        }
+        // What was so before the first epoch is known already.
+        self.situations = self.situations.split_off(&now.epoch.0);
+        self.situations.remove(&now.epoch.0).unwrap_or_default().into_iter().collect()
+    }
+
+    fn step(
+        &mut self,
+        now: Moment,
+        situations: Vec<(String, Situation)>,
+        news: impl Iterator<Item = News>,
+        drafts: &mut Vec<Draft>,
+        put: &mut Vec<Output>,
+    ) {
+        let (mut verdicts, mut orders, mut words) = (Vec::new(), Vec::new(), Vec::new());
+        for news in news {
+            match news {
+                News::Verdict(verdict) => verdicts.push(verdict),
+                News::Standing(_) => {}
+                News::Joined { service, node } => words.push((service, Word::Joined(node))),
+                News::Left { service, node } => words.push((service, Word::Left(node))),
+                News::Outcome(at, outcome) => words.push((outcome.service.clone(), Word::Outcome(at, outcome))),
+                News::Order(_, order) => orders.push(order),
+            }
+        }
+        // Several detectors speak about one key, on workers of their own: here their words get an order.
+        verdicts.sort_by(|a, b| (a.at_us, a).cmp(&(b.at_us, b)));
+        put.extend(verdicts.iter().map(|it| output(Dataset::Verdicts, it.key.to_json(), it)));
+        drafts.extend(verdicts.iter().filter_map(Draft::of_verdict));
+
+        orders.sort();
+        orders.iter().for_each(|order| self.commands.machine.policy.hear(&order.control));
+        if let Some(keeper) = &mut self.policy {
+            keeper.step(now, orders.into_iter().map(|order| (KEY.to_owned(), order)).collect(), &mut Vec::new(), put);
+        }
+
+        let mut incidents = Vec::new();
+        self.incidents.step(now, situations, &mut incidents, put);
+        put.extend(incidents.iter().map(|it| output(Dataset::Incidents, it.incident_id.clone(), it)));
+        drafts.extend(incidents.iter().map(Draft::of_incident));
+        words.extend(incidents.into_iter().map(|incident| (incident.service.clone(), Word::Incident(incident))));
+
+        let mut commands = Vec::new();
+        self.commands.step(now, words, &mut commands, put);
+        put.extend(commands.iter().map(|it| output(Dataset::Commands, it.command_id.clone(), it)));
+        drafts.extend(commands.iter().map(Draft::of_command));
+    }
+}

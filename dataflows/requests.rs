@@ -1,0 +1,47 @@
+//! `requests`: sheaves in; verdicts about keys, and replicas that come and go, out. The windows of a key and its
+//! detectors are kept by the same worker, and are one operator.
+
+use crate::detect::Detect;
+use crate::epochs::Epochs;
+use crate::operators::epochwise::{alone, epochwise};
+use crate::operators::fold::Keys;
+use crate::operators::window::{Observation, Observed, Windows};
+use crate::recovery::News;
+use crate::sheaf::Sheaf;
+use crate::worker::Start;
+use evenkeel_schemas::Dimension;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+
+/// Counts, and judges what was counted.
+pub(crate) fn requests<'s>(
+    sheaves: Stream<'s, u64, Vec<Sheaf>>,
+    epochs: &Epochs,
+    start: &Start,
+) -> Stream<'s, u64, Vec<News>> {
+    let place = (sheaves.scope().index() as u64, sheaves.scope().peers() as u64);
+    let mut windows = Windows::recovered(place, &start.tuning, &start.recovered);
+    let mut detect = Keys::recovered(Detect(start.tuning.detection.clone()), &start.recovered.state, place);
+    let mut verdicts = Vec::new();
+    let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
+    epochwise("requests", sheaves, alone(), epochs, move |now, sheaves, _, news, put| {
+        let mut observed = Vec::new();
+        windows.step(now, sheaves.into_iter().flatten().collect(), &mut observed, put);
+        if !now.warm {
+            news.extend(observed.iter().filter_map(replica));
+            detect.step(now, observed, &mut verdicts, put);
+            news.extend(verdicts.drain(..).map(News::Verdict));
+        }
+    })
+}
+
+/// A key of exactly service and node, taken in or let go, is a replica that joined or left.
+fn replica((_, (observation, key)): &Observed) -> Option<News> {
+    let node = key.get(Dimension::Node).filter(|node| key.0.len() == 2 && !node.is_empty())?.to_owned();
+    let service = key.service().to_owned();
+    match observation {
+        Observation::Admitted => Some(News::Joined { service, node }),
+        Observation::Evicted => Some(News::Left { service, node }),
+        _ => None,
+    }
+}

@@ -1,0 +1,50 @@
+//! `vitals`: what nodes say of themselves in, telemetry and heartbeats; verdicts about it out.
+
+use crate::epochs::Epochs;
+use crate::operators::epochwise::{alone, epochwise};
+use crate::operators::fold::{Keys, hash_of};
+use crate::recovery::News;
+use crate::saturation::{Sample, Saturation};
+use crate::silence::{Sign, Silence};
+use crate::worker::Start;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+
+/// What is said of a metric or a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Vital {
+    /// Of a metric.
+    Sample(Sample),
+    /// Of a node.
+    Sign(Sign),
+}
+
+/// Judges metrics and heartbeats, by their keys.
+pub(crate) fn vitals<'s>(
+    vitals: Stream<'s, u64, Vec<(String, Vital)>>,
+    epochs: &Epochs,
+    start: &Start,
+) -> Stream<'s, u64, Vec<News>> {
+    let place = (vitals.scope().index() as u64, vitals.scope().peers() as u64);
+    let (limits, state) = (&start.tuning.detection, &start.recovered.state);
+    let mut saturation = Keys::recovered(Saturation(limits.clone()), state, place);
+    let mut silence = Keys::recovered(Silence(limits.clone()), state, place);
+    let mut verdicts = Vec::new();
+    let by_key = Exchange::new(|(key, _): &(String, Vital)| hash_of(key));
+    epochwise("vitals", (vitals, by_key), alone(), epochs, move |now, vitals, _, news, put| {
+        if now.warm {
+            return;
+        }
+        let (mut samples, mut signs) = (Vec::new(), Vec::new());
+        for (key, vital) in vitals.into_iter().flatten() {
+            match vital {
+                Vital::Sample(sample) => samples.push((key, sample)),
+                Vital::Sign(sign) => signs.push((key, sign)),
+            }
+        }
+        saturation.step(now, samples, &mut verdicts, put);
+        silence.step(now, signs, &mut verdicts, put);
+        news.extend(verdicts.drain(..).map(News::Verdict));
+    })
+}

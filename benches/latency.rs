@@ -1,5 +1,5 @@
 //! From an event to its command: 100,000 requests a second, epochs of a millisecond, ports in memory; with
-//! `KAFKA_BOOTSTRAP` also through a broker and its transactions.
+//! `KAFKA_BOOTSTRAP` through a broker and its transactions instead.
 //!
 //! The *breaker* path: every 47 ms ten errors of a service never seen before are due at once; they open its circuit. A
 //! latency is the time from when the tenth was *due* (not from when it was sent: no coordinated omission) until its
@@ -30,11 +30,22 @@ const PARTITIONS: usize = 2;
 const SLOW_EVERY_US: i64 = 250_000;
 const SLOW_REQUESTS: i64 = 48;
 
-/// How long the producer sleeps at most before it sends what is due by then.
-const PACE: Duration = Duration::from_micros(100);
+/// How the producer goes, and for how long nothing is measured.
+#[derive(Clone, Copy)]
+struct Load {
+    /// It sleeps at most so long before it sends what is due by then, µs.
+    pace_us: i64,
+    /// For so long before a burst it does not sleep, and the burst is sent when it is due: it stands for other machines,
+    /// µs.
+    awake_us: i64,
+    warm_up_us: i64,
+}
 
-/// What is measured after it, and for how long it is not.
-const WARM_UP_US: i64 = 3_000_000;
+/// Into memory.
+const AT_ONCE: Load = Load { pace_us: 100, awake_us: 150, warm_up_us: 3_000_000 };
+
+/// To a broker, in batches of a millisecond; its virtual machine takes a while to compile what is hot.
+const IN_BATCHES: Load = Load { pace_us: 1_000, awake_us: 0, warm_up_us: 20_000_000 };
 
 /// What was sent and not read yet, per partition, with the next offsets.
 #[derive(Clone)]
@@ -81,7 +92,7 @@ impl Source for Wire {
 }
 
 /// Sends what is due until `end_us`, and what was due by then if it comes late.
-fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), start_us: i64, end_us: i64) {
+fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), load: Load, start_us: i64, end_us: i64) {
     let (requests, mut records, mut sent_us, mut n) =
         (Requests::new(1_000, (Format::Json, 1)), Vec::new(), start_us, 0u64);
     let bursts = |us: i64| (us - start_us) / BURST_EVERY_US;
@@ -101,8 +112,10 @@ fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), start_us: i64, end_us: i64) 
         records.extend(slow(start_us, sent_us, until_us));
         send(&records);
         sent_us = sent_us.max(until_us);
-        let next_us = start_us + (bursts(sent_us) + 1) * BURST_EVERY_US - SystemClock.now_us();
-        std::thread::sleep(PACE.min(Duration::from_micros(next_us.max(0) as u64)));
+        let left_us = start_us + (bursts(sent_us) + 1) * BURST_EVERY_US - SystemClock.now_us();
+        if left_us > load.awake_us {
+            std::thread::sleep(Duration::from_micros(load.pace_us.min(left_us - load.awake_us) as u64));
+        }
     }
 }
 
@@ -152,16 +165,16 @@ fn tripped(committed: &[Changes], tuning: &Tuning) -> (Vec<i64>, Vec<i64>) {
 
 fn main() {
     let options = Options::from_args();
+    if let Ok(brokers) = std::env::var("KAFKA_BOOTSTRAP") {
+        return on_kafka(options, brokers).expect("a broker that answers");
+    }
     for workers in [1, 2] {
         let (wire, mut ledger) = (Wire::new(), MemoryLedger::default());
         let committed = ledger.recover().expect("memory answers");
         let producer = wire.clone();
         let forget = ledger.clone();
         let send = move |records: &[(i64, Vec<u8>)]| producer.send(records);
-        run(options, ("memory", workers), (wire, committed, Inline(ledger)), send, || forget.forget());
-    }
-    if let Ok(brokers) = std::env::var("KAFKA_BOOTSTRAP") {
-        on_kafka(options, brokers).expect("a broker that answers");
+        run(options, ("memory", workers, AT_ONCE), (wire, committed, Inline(ledger)), send, || forget.forget());
     }
 }
 
@@ -173,7 +186,7 @@ fn on_kafka(options: Options, brokers: String) -> Result<(), PortError> {
     let source = KafkaSource::new(connection.clone(), &[Topic::Requests]);
     let mut ledger = KafkaLedger::new(connection.clone(), format!("{}id", connection.prefix));
     let committed = ledger.recover()?;
-    connection.properties.insert("linger.ms".to_owned(), "0.5".to_owned());
+    connection.properties.insert("linger.ms".to_owned(), "1".to_owned());
     let mut producer = RecordProducer::new(connection.clone())?;
     let send = move |records: &[(i64, Vec<u8>)]| {
         for (n, (due_us, payload)) in records.iter().enumerate() {
@@ -182,14 +195,14 @@ fn on_kafka(options: Options, brokers: String) -> Result<(), PortError> {
         }
         producer.poll().expect("a broker that answers");
     };
-    run(options, ("kafka", 1), (source, committed, Threaded::new(ledger)), send, || ());
+    run(options, ("kafka", 1, IN_BATCHES), (source, committed, Threaded::new(ledger)), send, || ());
     Ok(())
 }
 
 /// Runs the pipeline beside a producer, and says how long commands took.
 fn run(
     options: Options,
-    (ports, workers): (&str, usize),
+    (ports, workers, load): (&str, usize, Load),
     (source, committed, committer): (impl Source, Committed, impl Committer),
     send: impl FnMut(&[(i64, Vec<u8>)]) + Send + 'static,
     forget: impl Fn(),
@@ -198,8 +211,8 @@ fn run(
     let settings = (&tuning, workers, Pace::default());
     let mut pipeline = Pipeline::open(source, committed, committer, SystemClock, settings).expect("the ports answer");
     let start_us = SystemClock.now_us() + 10_000;
-    let end_us = start_us + WARM_UP_US + options.pick(30, 10) as i64 * 1_000_000;
-    let producer = std::thread::spawn(move || produce(send, start_us, end_us));
+    let end_us = start_us + load.warm_up_us + options.pick(30, 10) as i64 * 1_000_000;
+    let producer = std::thread::spawn(move || produce(send, load, start_us, end_us));
     let (mut breaker, mut window, mut epochs) = (Vec::new(), Vec::new(), 0);
     while SystemClock.now_us() < end_us + 1_000_000 {
         let turn = pipeline.turn().expect("the ports answer");
@@ -207,7 +220,7 @@ fn run(
         let (fresh, slow) = tripped(&turn.committed, &tuning);
         let measured = |due: Vec<i64>| {
             // Afterwards nothing comes in, and epochs close ten times a second only.
-            let span = start_us + WARM_UP_US..=end_us;
+            let span = start_us + load.warm_up_us..=end_us;
             due.into_iter().filter(move |due_us| span.contains(due_us)).map(move |due_us| now_us - due_us)
         };
         breaker.extend(measured(fresh));
@@ -216,7 +229,7 @@ fn run(
         forget();
     }
     producer.join().expect("it was told when to end");
-    let expected = (end_us - start_us - WARM_UP_US) / BURST_EVERY_US;
+    let expected = (end_us - start_us - load.warm_up_us) / BURST_EVERY_US;
     assert!((breaker.len() as i64 - expected).abs() <= 1, "{} commands for {expected} bursts", breaker.len());
     for (path, latencies) in [("breaker", &mut breaker), ("window", &mut window)] {
         report(options, (ports, workers, path), latencies, epochs as f64 * 1e6 / (end_us - start_us) as f64);

@@ -34,8 +34,8 @@ const TAKE_OVER_WITHIN: Duration = Duration::from_secs(60);
 const ABORT_WITHIN: Duration = Duration::from_secs(2);
 /// How often the cut is said as offsets of a consumer group.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
-/// How long one wait for deliveries lasts.
-const TICK: Duration = Duration::from_millis(1);
+/// How long the client is left alone between two looks at what it delivered.
+const TICK: Duration = Duration::from_micros(200);
 
 /// The ledger of one transactional id, on Kafka.
 pub struct KafkaLedger {
@@ -125,7 +125,7 @@ impl KafkaLedger {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
                     if Instant::now() < deadline =>
                 {
-                    producer.poll(TICK);
+                    attend(producer);
                     record = back;
                 }
                 Err((error, record)) => {
@@ -217,9 +217,19 @@ pub(super) fn drain(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
         if Instant::now() >= deadline {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
-        producer.poll(TICK);
+        attend(producer);
     }
     Ok(())
+}
+
+/// Takes what was delivered or, if nothing was, sleeps a moment: given time to wait, the client's poll waits whole
+/// milliseconds and spins through what is left of them.
+fn attend(producer: &Producer) {
+    let before = producer.in_flight_count();
+    producer.poll(Duration::ZERO);
+    if producer.in_flight_count() == before {
+        std::thread::sleep(TICK);
+    }
 }
 
 /// Commits; what may be tried again is tried again until the deadline.
@@ -228,7 +238,7 @@ fn commit(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
         match producer.commit_transaction(remaining(deadline)) {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                 tracing::debug!(target: "kafka", %error, "commit is tried again");
-                producer.poll(TICK);
+                attend(producer);
             }
             done => return done,
         }
@@ -237,5 +247,5 @@ fn commit(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
 
 /// Time left, and at least a moment: zero would be a call without a chance.
 fn remaining(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(TICK)
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

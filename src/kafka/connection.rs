@@ -100,7 +100,7 @@ impl Connection {
         message_timeout: Duration,
     ) -> Result<Producer, PortError> {
         let defaults = [
-            ("linger.ms", "0.5"),
+            ("linger.ms", "0"),
             ("batch.size", &*BATCH_BYTES.to_string()),
             ("compression.type", "lz4"),
             ("queue.buffering.max.messages", "1000000"),

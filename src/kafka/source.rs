@@ -17,7 +17,6 @@ use evenkeel_schemas::{Cut, Partition, Topic};
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -199,7 +198,7 @@ impl Open {
         limit: usize,
         wait: Duration,
     ) -> Result<(Vec<Batch>, bool), PortError> {
-        let mut batches = BTreeMap::<usize, Batch>::new();
+        let mut batches = self.positions.iter().map(|_| None::<Batch>).collect::<Vec<_>>();
         let mut failed = None;
         let positions = &mut self.positions;
         let drained = self.queue.take(limit, wait, |event| match event {
@@ -207,11 +206,11 @@ impl Open {
                 let position = &mut positions[number];
                 position.next = message.offset() + 1;
                 position.ended = false;
-                let mut empty = || match spent.pop() {
+                let empty = || match spent.pop() {
                     Some(spent) => spent.renewed(position.partition),
                     None => Batch::new(position.partition),
                 };
-                batches.entry(number).or_insert_with(&mut empty).push(
+                batches[number].get_or_insert_with(empty).push(
                     message.offset(),
                     message.timestamp_us(),
                     message.key(),
@@ -228,7 +227,7 @@ impl Open {
         let drained = drained.map_err(|e| connection.consumer_failure("reading", &e, self.queue.consumer()))?;
         match failed {
             Some((partition, code, why)) => Err(partition_failure(connection, partition, code, &why)),
-            None => Ok((batches.into_values().collect(), drained)),
+            None => Ok((batches.into_iter().flatten().collect(), drained)),
         }
     }
 

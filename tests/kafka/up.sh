@@ -37,7 +37,8 @@ END
 launch() {
   : >"$KAFKA_DATA/server.log"
   # The lock (9) is not for the broker: it would hold it as long as it lives.
-  setsid java -Xms256m -Xmx"$KAFKA_HEAP" -XX:+ExitOnOutOfMemoryError -Dlog4j2.level=info -cp "$jars/*" \
+  # shellcheck disable=SC2086 # several options
+  setsid java -Xms"$KAFKA_HEAP" -Xmx"$KAFKA_HEAP" $KAFKA_GC -XX:+ExitOnOutOfMemoryError -Dlog4j2.level=info -cp "$jars/*" \
     kafka.Kafka "$KAFKA_DATA/server.properties" >>"$KAFKA_DATA/server.log" 2>&1 </dev/null 9>&- &
   echo $! >"$kafka_pid_file"
 }

@@ -1,5 +1,6 @@
 //! What one epoch costs from its close to its changes, on one worker, with 1,000 keys counted every millisecond: one with
-//! nothing in it, one with a hundred requests, one with ten errors of a new service, which open its circuit.
+//! nothing in it, one with a hundred requests, one with ten errors of a new service, which open its circuit. Once without
+//! a pause between epochs, and once with one, in which caches and the processor fall asleep.
 
 mod common;
 
@@ -17,6 +18,8 @@ struct Epochs {
     epoch: u64,
     offset: u64,
     sent: u64,
+    /// How long the worker sleeps between epochs.
+    rest: Duration,
 }
 
 impl Epochs {
@@ -31,6 +34,7 @@ impl Epochs {
             batch.push(self.offset, self.now_us(), &[], payload);
             self.offset += 1;
         }
+        std::thread::sleep(self.rest);
         let started = Instant::now();
         if !batch.is_empty() {
             self.engine.push(batch).expect("the workers live");
@@ -70,8 +74,15 @@ impl Epochs {
 
 fn main() {
     let options = Options::from_args();
+    for rest in [Duration::ZERO, Duration::from_micros(700)] {
+        measure(options, rest);
+    }
+}
+
+fn measure(options: Options, rest: Duration) {
     let engine = Engine::new(&Tuning::default(), 1, Resume::default());
-    let mut epochs = Epochs { engine, requests: Requests::new(1_000, (Format::Json, 1)), epoch: 0, offset: 0, sent: 0 };
+    let mut epochs =
+        Epochs { engine, requests: Requests::new(1_000, (Format::Json, 1)), epoch: 0, offset: 0, sent: 0, rest };
     let mut took = [const { Vec::new() }; 3];
     for n in 0..options.pick(20_000, 5_000) {
         let (kind, payloads) = match n % 10 {
@@ -91,7 +102,13 @@ fn main() {
         let at = |part: f64| rounded(took[(took.len() as f64 * part) as usize], 1);
         options.report(
             "epoch",
-            &[("holds", Value::from(kind)), ("p10_us", at(0.1)), ("p50_us", at(0.5)), ("p99_us", at(0.99))],
+            &[
+                ("rest_us", Value::from(rest.as_micros() as u64)),
+                ("holds", Value::from(kind)),
+                ("p10_us", at(0.1)),
+                ("p50_us", at(0.5)),
+                ("p99_us", at(0.99)),
+            ],
         );
     }
 }

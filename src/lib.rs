@@ -10,6 +10,7 @@ pub mod http;
 pub mod kafka;
 pub mod memory;
 pub mod metrics;
+pub mod pages;
 pub mod pipeline;
 pub mod ports;
 pub mod replay;

@@ -90,12 +90,34 @@ pub trait Source: Send {
     /// `Retry` if the log cannot be reached now.
     fn poll(&mut self, limit: usize, wait: Duration) -> Result<Polled, PortError>;
 
-    /// Takes a batch that was read, for its memory; at most as many as it gave out come back.
+    /// Takes a batch that was read, for its memory: see [`Spare`]. More may come than it gave out.
     fn reuse(&mut self, _spent: Batch) {}
 
     /// What ends a wait inside [`Source::poll`], or the next one; `None` if nothing can.
     fn waker(&self) -> Option<Waker> {
         None
+    }
+}
+
+/// Most batches whose memory is kept.
+const SPARE_BOUND: usize = 64;
+
+/// Batches to be filled again. What is polled may be cut in pieces before it is read, and every piece comes back: beyond
+/// a bound they are let go.
+#[derive(Clone, Debug, Default)]
+pub struct Spare(Vec<Batch>);
+
+impl Spare {
+    /// Keeps a batch that was read, if there is room.
+    pub fn keep(&mut self, spent: Batch) {
+        if self.0.len() < SPARE_BOUND {
+            self.0.push(spent);
+        }
+    }
+
+    /// An empty batch.
+    pub fn take(&mut self, partition: Partition) -> Batch {
+        self.0.pop().map_or_else(|| Batch::new(partition), |spent| spent.renewed(partition))
     }
 }
 

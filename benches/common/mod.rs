@@ -5,7 +5,7 @@
 
 use evenkeel::encode::{Format, write_batch};
 use evenkeel::kafka::{Connection, RecordProducer};
-use evenkeel::ports::{Clock, Polled, PortError, Source};
+use evenkeel::ports::{Clock, Polled, PortError, Source, Spare};
 use evenkeel_dataflows::Batch;
 use evenkeel_schemas::{Cut, Partition, Topic, decode_request, write_avro, write_protobuf};
 use serde_json::{Map, Value};
@@ -35,7 +35,9 @@ pub struct Options {
 }
 
 impl Options {
+    /// As on the command line; pages are those of the binary.
     pub fn from_args() -> Self {
+        evenkeel::pages::small();
         let has = |flag: &str| std::env::args().any(|argument| argument == flag);
         let after = |flag: &str| std::env::args().skip_while(|argument| argument != flag).nth(1);
         let format = after("--encoding").map(|name| clap::ValueEnum::from_str(&name, true).expect("a known encoding"));
@@ -289,7 +291,7 @@ pub struct Generated {
     per_s: u64,
     next: Cut,
     clock: LogClock,
-    spent: Vec<Batch>,
+    spare: Spare,
     start_us: i64,
     /// After so many requests a row of a database changes.
     change_every: Option<u64>,
@@ -310,8 +312,8 @@ impl Generated {
     pub fn new(options: Options, keys: u64, partitions: u32, total: u64, per_s: u64) -> Self {
         let clock = LogClock(Arc::new(AtomicI64::new(START_US)));
         let (requests, next) = (Requests::new(keys, (options.format, options.per_record)), Cut::default());
-        let spent = Vec::new();
-        Self { requests, partitions, total, per_s, next, clock, spent, start_us: START_US, change_every: None }
+        let spare = Spare::default();
+        Self { requests, partitions, total, per_s, next, clock, spare, start_us: START_US, change_every: None }
     }
 
     /// The same at another time.
@@ -329,7 +331,7 @@ impl Generated {
         let every = self.change_every?;
         let at = Partition { topic: Topic::Changes, partition: 0 };
         let from = self.next.next_offset(at);
-        let mut batch = self.spent.pop().map_or_else(|| Batch::new(at), |spent| spent.renewed(at));
+        let mut batch = self.spare.take(at);
         let read = self.next.0.iter().filter(|(partition, _)| partition.topic == Topic::Requests);
         for offset in from..read.map(|(_, next)| next).sum::<u64>() / every {
             let time_us = self.clock.0.load(Ordering::Relaxed);
@@ -357,7 +359,7 @@ impl Generated {
 
 impl Source for Generated {
     fn reuse(&mut self, spent: Batch) {
-        self.spent.push(spent);
+        self.spare.keep(spent);
     }
 
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
@@ -372,7 +374,7 @@ impl Source for Generated {
         for partition in 0..self.partitions {
             let at = Partition { topic: Topic::Requests, partition };
             let (from, end) = (self.next.next_offset(at), self.total / u64::from(self.partitions));
-            let mut batch = self.spent.pop().map_or_else(|| Batch::new(at), |spent| spent.renewed(at));
+            let mut batch = self.spare.take(at);
             for offset in from..(from + share).min(end) {
                 let n = offset * u64::from(self.partitions) + u64::from(partition);
                 let time_us = self.start_us + (n * 1_000_000 / self.per_s) as i64;

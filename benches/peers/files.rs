@@ -6,7 +6,7 @@
 use crate::Failure;
 use crate::common::{START_US, mixed};
 use evenkeel::kafka::{Connection, RecordProducer, topics};
-use evenkeel::ports::{Polled, PortError, Source};
+use evenkeel::ports::{Polled, PortError, Source, Spare};
 use evenkeel_dataflows::Batch;
 use evenkeel_schemas::{Cut, Partition, Topic};
 use std::fs::File;
@@ -88,7 +88,7 @@ pub fn fill(connection: &Connection, from: &[String]) -> Result<(), Failure> {
 pub struct FileSource {
     paths: Vec<PathBuf>,
     open: Vec<Reader>,
-    spent: Vec<Batch>,
+    spare: Spare,
 }
 
 struct Reader {
@@ -100,7 +100,7 @@ struct Reader {
 
 impl FileSource {
     pub fn new(paths: &[String]) -> Self {
-        Self { paths: paths.iter().map(PathBuf::from).collect(), open: Vec::new(), spent: Vec::new() }
+        Self { paths: paths.iter().map(PathBuf::from).collect(), open: Vec::new(), spare: Spare::default() }
     }
 }
 
@@ -139,7 +139,7 @@ impl Reader {
 
 impl Source for FileSource {
     fn reuse(&mut self, spent: Batch) {
-        self.spent.push(spent);
+        self.spare.keep(spent);
     }
 
     fn seek(&mut self, from: &Cut) -> Result<(), PortError> {
@@ -155,7 +155,7 @@ impl Source for FileSource {
         let share = (limit / self.paths.len()).max(1);
         for (number, reader) in self.open.iter_mut().enumerate().filter(|(_, reader)| !reader.ended) {
             let partition = Partition { topic: Topic::Requests, partition: number as u32 };
-            let mut batch = self.spent.pop().map_or_else(|| Batch::new(partition), |spent| spent.renewed(partition));
+            let mut batch = self.spare.take(partition);
             reader.fill(&mut batch, share)?;
             if !reader.ended {
                 polled.lagging.push(partition);

@@ -11,7 +11,7 @@
 use super::Connection;
 use super::connection::{ANSWER_WITHIN, FetchAhead, by_code};
 use super::queue::{Bell, Event, Queue};
-use crate::ports::{Polled, PortError, Share, Source, Waker};
+use crate::ports::{Polled, PortError, Share, Source, Spare, Waker};
 use evenkeel_dataflows::Batch;
 use evenkeel_schemas::{Cut, Partition, Topic};
 use rdkafka::Offset;
@@ -33,8 +33,7 @@ pub struct KafkaSource {
     share: Share,
     bell: Arc<Bell>,
     open: Option<Open>,
-    /// Batches to be filled again.
-    spent: Vec<Batch>,
+    spare: Spare,
 }
 
 struct Open {
@@ -57,7 +56,7 @@ impl KafkaSource {
     /// A source of all partitions of those `topics` that exist, and of those that come to be.
     pub fn new(connection: Connection, topics: &[Topic]) -> Self {
         let (topics, share) = (topics.to_vec(), Share::WHOLE);
-        Self { connection, topics, share, bell: Arc::default(), open: None, spent: Vec::new() }
+        Self { connection, topics, share, bell: Arc::default(), open: None, spare: Spare::default() }
     }
 
     /// The same of the partitions of one process of several.
@@ -109,12 +108,12 @@ impl Source for KafkaSource {
         if open.refreshed.elapsed() >= REFRESH_EVERY {
             open.refresh(&self.connection, &self.topics);
         }
-        let (batches, drained) = open.take(&self.connection, &mut self.spent, limit, wait)?;
+        let (batches, drained) = open.take(&self.connection, &mut self.spare, limit, wait)?;
         Ok(Polled { batches, lagging: open.lagging(drained) })
     }
 
     fn reuse(&mut self, spent: Batch) {
-        self.spent.push(spent);
+        self.spare.keep(spent);
     }
 
     fn waker(&self) -> Option<Waker> {
@@ -194,7 +193,7 @@ impl Open {
     fn take(
         &mut self,
         connection: &Connection,
-        spent: &mut Vec<Batch>,
+        spare: &mut Spare,
         limit: usize,
         wait: Duration,
     ) -> Result<(Vec<Batch>, bool), PortError> {
@@ -206,11 +205,7 @@ impl Open {
                 let position = &mut positions[number];
                 position.next = message.offset() + 1;
                 position.ended = false;
-                let empty = || match spent.pop() {
-                    Some(spent) => spent.renewed(position.partition),
-                    None => Batch::new(position.partition),
-                };
-                batches[number].get_or_insert_with(empty).push(
+                batches[number].get_or_insert_with(|| spare.take(position.partition)).push(
                     message.offset(),
                     message.timestamp_us(),
                     message.key(),

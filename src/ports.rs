@@ -190,3 +190,21 @@ impl Clock for SystemClock {
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_schemas::Topic;
+
+    #[test]
+    fn spare_batches_are_bounded_and_empty() {
+        let (mut spare, partition) = (Spare::default(), Partition { topic: Topic::Requests, partition: 1 });
+        for offset in 0..2 * SPARE_BOUND as u64 {
+            let mut batch = Batch::new(Partition { topic: Topic::Probes, partition: 0 });
+            batch.push(offset, 0, &[], &[1]);
+            spare.keep(batch);
+        }
+        assert_eq!(spare.0.len(), SPARE_BOUND);
+        assert_eq!(spare.take(partition), Batch::new(partition));
+    }
+}

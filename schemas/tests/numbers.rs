@@ -5,6 +5,7 @@ use evenkeel_schemas::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use std::collections::BTreeMap;
 
 /// Seeds are printed with a failure; nothing is written to disk.
 fn cases(cases: u32) -> ProptestConfig {
@@ -128,10 +129,24 @@ proptest! {
     }
 
     #[test]
+    fn histograms_count_like_a_map(
+        counts in vec((0..300u16, prop_oneof![-3i64..4, -40_000i64..40_000, any::<i64>()]), 0..60)
+    ) {
+        let (mut histogram, mut map) = (Histogram::default(), BTreeMap::<u16, i64>::new());
+        for (bucket, count) in counts {
+            histogram.add(bucket, count);
+            let sum = map.entry(bucket).or_default();
+            *sum = sum.wrapping_add(count);
+            prop_assert!(histogram.iter().eq(map.iter().map(|(bucket, sum)| (*bucket, *sum)).filter(|(_, sum)| *sum != 0)));
+        }
+    }
+
+    #[test]
     fn quantiles_are_found_where_a_walk_over_the_buckets_finds_them(
-        counts in vec((0..200u16, -2i64..9), 1..80), q in 0..1001u32
+        counts in vec((0..200u16, -2i64..9), 1..80), times in select(&[1i64, 10_000][..]), q in 0..1001u32
     ) {
         let mut histogram = Histogram::default();
+        let counts = counts.into_iter().map(|(bucket, count)| (bucket, count * times)).collect::<Vec<_>>();
         counts.iter().for_each(|(bucket, count)| histogram.add(*bucket, *count));
         let total = counts.iter().map(|(_, count)| count).sum::<i64>();
         let (rank, mut seen) = (((total * i64::from(q) + 999) / 1000).max(1), 0);

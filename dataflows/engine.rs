@@ -277,7 +277,7 @@ impl Engine {
         if self.gathered.get(&epoch)?.len() <= self.others.len() {
             return None;
         }
-        let mut outputs = self.gathered.remove(&epoch)?.concat();
+        let mut outputs = self.gathered.remove(&epoch)?.into_iter().flatten().collect::<Vec<_>>();
         // Stable: what one worker said of one place stays in the order in which it was said.
         outputs.sort_by(|a, b| place(a).cmp(&place(b)));
         let (binding, records) = self.in_flight.pop_front()?;

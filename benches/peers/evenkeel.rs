@@ -27,6 +27,7 @@ type Failure = Box<dyn std::error::Error>;
 const WINDOW: &str = "1m";
 
 fn main() -> Result<(), Failure> {
+    evenkeel::pages::small();
     match std::env::args().nth(1).as_deref() {
         Some("generate") => files::generate(number("PEERS_KEYS")?, number("PEERS_EVENTS")?, &list("PEERS_FILES")?),
         Some("fill") => files::fill(&connection()?, &list("PEERS_FILES")?),

@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn histograms_count_like_a_map(
-        counts in vec((0..300u16, prop_oneof![-3i64..4, -40_000i64..40_000, any::<i64>()]), 0..60)
+        counts in vec((0..300u16, prop_oneof![-3i64..4, -40_000i64..40_000, any::<i64>()]), 0..260)
     ) {
         let (mut histogram, mut map) = (Histogram::default(), BTreeMap::<u16, i64>::new());
         for (bucket, count) in counts {
@@ -143,7 +143,7 @@ proptest! {
 
     #[test]
     fn quantiles_are_found_where_a_walk_over_the_buckets_finds_them(
-        counts in vec((0..200u16, -2i64..9), 1..80), times in select(&[1i64, 10_000][..]), q in 0..1001u32
+        counts in vec((0..200u16, -2i64..9), 1..250), times in select(&[1i64, 10_000][..]), q in 0..1001u32
     ) {
         let mut histogram = Histogram::default();
         let counts = counts.into_iter().map(|(bucket, count)| (bucket, count * times)).collect::<Vec<_>>();

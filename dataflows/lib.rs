@@ -3,10 +3,10 @@
 //! `ls` is the list of dataflows; [`graph`](self) hangs them together:
 //!
 //! ```text
-//! records ─ingest─► sheaves ─window─► observations       ─detect─► verdicts ─active─► situations ─incidents─► incidents
-//!              └──► samples ─saturation─►        "                      │                                      │
-//!              └──► heartbeats ─silence─►        "                      │                        commands ◄────┘
-//!              └──► changes, orders, outcomes ──────────── chain ◄──────┴───────────── "
+//! records ─ingest─┬► sheaves ─requests (windows, detect)──────────► verdicts ─active─► causes ─┐
+//!                 ├► vital signs ─vitals (saturation, silence)──►      "   ───┐                 ▼
+//!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (incidents, commands)
+//!                 └► changes, orders, outcomes ─────────────────► chain ◄────────────────── what was decided
 //! ```
 //!
 //! Outputs are a function of the bindings and records, whatever the number of workers and the sizes of batches (law L1).

@@ -41,6 +41,7 @@ impl World {
             idle: Duration::from_secs(3600),
             span: Duration::from_secs(3600),
             in_flight: 1,
+            linger: Duration::ZERO,
             uncommitted_outputs: usize::MAX,
             stalled: Duration::MAX,
         };
@@ -242,7 +243,8 @@ fn every_command_is_audited_in_its_epoch() {
 fn a_backlog_is_judged_by_its_own_time() {
     let mut world = World::new(3);
     // The whole log comes with the first poll, and all of it is older than the clock.
-    world.pace = Pace { idle: Duration::from_secs(3600), stalled: Duration::MAX, ..Pace::default() };
+    let (idle, linger) = (Duration::from_secs(3600), Duration::ZERO);
+    world.pace = Pace { idle, linger, stalled: Duration::MAX, ..Pace::default() };
     let all =
         world.run(&Script::default(), |number| Life { turns: [4, 9, u64::MAX][number.min(2)], ..Life::default() });
     assert_eq!(all.iter().map(|changes| changes.records).sum::<u64>(), 672);

@@ -115,7 +115,7 @@ class World:
         self.runs = [self.start_one(number) for number in range(self.processes)]
 
     def start_one(self, number):
-        command = [BINARY, "run", *self.where(), "--transactional-id", f"{self.prefix}test"]
+        command = [BINARY, "run", *self.where(), "--transactional-id", f"{self.prefix}test", *self.options.run]
         if self.processes > 1:
             command += ["--process", f"{number}/{self.processes}", "--hosts", self.hosts]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
@@ -131,7 +131,7 @@ class World:
         """Starts the next load, and waits until it flows: before that it needs the broker."""
         before, until = self.end_offset(), time.monotonic() + FLOWS_WITHIN_S
         command = [BINARY, "generate", *self.where(), "--rate", str(self.options.rate), "--seconds", str(self.options.seconds), "--seed",
-                   str(self.options.seed + self.loads), "-o", "json"]
+                   str(self.options.seed + self.loads), "-o", "json", *self.options.generate]
         self.load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         self.loads += 1
         while self.end_offset() <= before:
@@ -220,7 +220,7 @@ def kill_all(world, broker, options):
 
 
 def finish(world):
-    """Waits for the load, and until all of it is committed; returns what was sent."""
+    """Waits for the load, and until all of it is committed, and stops; returns what was sent."""
     world.finish_load()
     sent, ended_us, until = world.sent, time.time_ns() // 1000, time.monotonic() + CAUGHT_UP_WITHIN_S
     say(f"the load ended: {sent['records']} records")
@@ -305,6 +305,16 @@ def check_audit(topics):
     expect(verify.returncode == 0, f"verify.py kafka: {verify.stdout.strip()}")
 
 
+def check(world, sent):
+    """The laws, as what was committed shows them; returns the present of each epoch, and the records by topic."""
+    presents = check_bindings(world, sent)
+    topics = check_outputs(world, presents)
+    rejected = len(topics["out.dlq.v1"])
+    expect(rejected == sent["malformed"], f"of the load {sent['malformed']} records are no events, {rejected} were rejected")
+    check_audit(topics)
+    return presents, topics
+
+
 def check_replay(world):
     """One process computes the same from the records and bindings."""
     command = [BINARY, "replay", *world.where(), "--check", "-o", "json"]
@@ -320,11 +330,7 @@ def run(scratch, options):
         world = World(stack, scratch, broker, options)
         counts = kill_all(world, broker, options)
         sent = finish(world)
-        presents = check_bindings(world, sent)
-        topics = check_outputs(world, presents)
-        rejected = len(topics["out.dlq.v1"])
-        expect(rejected == sent["malformed"], f"of the load {sent['malformed']} records are no events, {rejected} were rejected")
-        check_audit(topics)
+        presents, topics = check(world, sent)
         check_replay(world)
         signal.alarm(0)  # stopping what was started takes the time it takes
     sizes = ", ".join(f"{len(records)} {re.sub('^out.|.v1$', '', topic)}" for topic, records in topics.items())
@@ -340,6 +346,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     for name, default in (("--rate", 2000), ("--kills", 20), ("--broker-kills", 5), ("--processes", 1), ("--seconds", 40)):
         parser.add_argument(name, type=int, default=default)
+    parser.set_defaults(run=[], generate=[])
     options = parser.parse_args()
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)

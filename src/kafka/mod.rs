@@ -20,6 +20,13 @@
 //!
 //! Records are taken with `rd_kafka_consume_batch_queue`: 2–3 times the records a second of one call a record.
 //! All partitions share one queue, so that one wait covers them all and one bound holds for what is fetched ahead.
+//!
+//! Where the cycles go, of a backlog of small JSON records at 2.6 M events a second, 2 workers, a broker on the same two
+//! cores (`perf record -a` of `benches/kafka.rs`): the client's fetching threads 31 % (a quarter of it LZ4), taking
+//! messages and letting go of them 15 %, decoding, counting and windows 28 %, the broker 10 to 25 % (the more, the more its
+//! virtual machine still compiles), idle 4 %. The limit is the client: one of its threads brings a broker's messages to us
+//! in 0.23 µs each, so 4.4 M a second with nothing else on the machine. Copying payloads out of its memory, which lets
+//! every message go at once, is 1.3 %: a batch that borrowed the fetch buffer could save no more.
 
 pub(crate) mod client;
 pub mod connection;

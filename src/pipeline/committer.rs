@@ -1,7 +1,8 @@
 //! Who commits: at once on the same thread, or on a thread of its own while the next epochs are computed.
 
-use crate::ports::{Ledger, PortError};
+use crate::ports::{Ledger, PortError, Waker};
 use evenkeel_dataflows::Changes;
+use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -18,6 +19,9 @@ pub trait Committer {
     /// # Errors
     /// What [`Ledger::commit`] says.
     fn settle(&mut self) -> Result<Vec<Changes>, PortError>;
+
+    /// Has `waker` called whenever something that it took is committed elsewhere meanwhile.
+    fn wake_with(&mut self, _waker: Waker) {}
 }
 
 /// Commits on the caller's thread.
@@ -38,11 +42,11 @@ impl<L: Ledger> Committer for Inline<L> {
 }
 
 /// Commits on its own thread, one transaction at a time.
-#[derive(Debug)]
 pub struct Threaded {
     work: Option<SyncSender<Vec<Changes>>>,
     done: Receiver<Result<Vec<Changes>, PortError>>,
     busy: bool,
+    waker: Arc<OnceLock<Waker>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,15 +55,20 @@ impl Threaded {
     pub fn new(mut ledger: impl Ledger + 'static) -> Self {
         let (work, tasks) = sync_channel::<Vec<Changes>>(1);
         let (results, done) = sync_channel(1);
+        let waker = Arc::<OnceLock<Waker>>::default();
+        let woken = Arc::clone(&waker);
         let thread = std::thread::spawn(move || {
             while let Ok(epochs) = tasks.recv() {
                 let result = ledger.commit(&epochs).map(|()| epochs);
                 if results.send(result).is_err() {
                     return;
                 }
+                if let Some(wake) = woken.get() {
+                    wake();
+                }
             }
         });
-        Self { work: Some(work), done, busy: false, thread: Some(thread) }
+        Self { work: Some(work), done, busy: false, waker, thread: Some(thread) }
     }
 }
 
@@ -88,6 +97,11 @@ impl Committer for Threaded {
             return Ok(Vec::new());
         }
         self.done.recv().map_err(|_| PortError::Fatal(GONE.to_owned()))?
+    }
+
+    fn wake_with(&mut self, waker: Waker) {
+        // A committer belongs to one pipeline, which says so once.
+        let _ = self.waker.set(waker);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The pipeline: moves records from a [`Source`] through the [`Engine`] into a [`Ledger`](crate::ports::Ledger).
 //!
 //! Each turn: (1) poll, (2) push into the open epoch what belongs there, (3) close the epoch if it is time, (4) take the
-//! changes of complete epochs, (5) offer them to the committer. After any failed commit the pipeline is dropped and opened again:
-//! recovery is the one way back, there is no repair in place.
+//! changes of complete epochs, (5) offer them to the committer. After any failed commit the pipeline is dropped and opened
+//! again: recovery is the one way back, there is no repair in place.
 //!
 //! # Decision
 //! An epoch closes a millisecond after its first record, but not while [`Pace::in_flight`] epochs wait for the workers:
@@ -14,11 +14,13 @@
 //! be rejected as from the future, and what it tells would be found at its end only.
 
 mod backlog;
+mod begin;
 mod committer;
 mod follower;
 mod others;
 mod present;
 mod reader;
+mod ready;
 
 pub use committer::{Committer, Inline, Threaded};
 pub use follower::Follower;
@@ -33,7 +35,7 @@ use evenkeel_schemas::{Binding, Cut, Epoch};
 use others::Others;
 use present::{Present, ResumePoints};
 use reader::reread;
-use std::collections::BTreeMap;
+use ready::Ready;
 use std::time::{Duration, Instant};
 
 /// How epochs are cut; it decides latency and throughput, and is no part of what is computed.
@@ -53,6 +55,8 @@ pub struct Pace {
     pub span: Duration,
     /// So many closed epochs wait for the workers before the open one grows instead.
     pub in_flight: usize,
+    /// Epochs in which nothing was decided wait so long for others to be committed with them.
+    pub linger: Duration,
     /// So many outputs of complete epochs wait for the committer before reading stops.
     pub uncommitted_outputs: usize,
     /// An epoch that is not committed after so long means that the brokers are away: see [`Pipeline::hold`].
@@ -69,6 +73,7 @@ impl Default for Pace {
             idle: Duration::from_millis(100),
             span: Duration::from_secs(1),
             in_flight: 2,
+            linger: Duration::from_millis(5),
             uncommitted_outputs: 20_000,
             stalled: Duration::from_secs(1),
         }
@@ -77,9 +82,6 @@ impl Default for Pace {
 
 /// How long the workers are waited for before the source is asked again, while it brings nothing.
 const REST: Duration = Duration::from_micros(200);
-
-/// How long the first record of every partition that has some is waited for.
-const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is committed may be so far behind, µs, and still count as caught up.
 const CAUGHT_UP_US: i64 = 2_000_000;
@@ -111,7 +113,7 @@ pub struct Pipeline<S, C, K> {
     weight: usize,
     opened: Instant,
     first_record: Option<Instant>,
-    ready: Vec<Changes>,
+    ready: Ready,
     others: Others,
     /// The present of the newest committed epoch, µs.
     committed_us: i64,
@@ -148,7 +150,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
     fn start(
         mut source: S,
         committed: Committed,
-        (committer, clock): (C, K),
+        (mut committer, clock): (C, K),
         (tuning, pace): (&Tuning, Pace),
         engine: impl FnOnce(Resume) -> Engine,
         (share, others): (Share, Others),
@@ -161,9 +163,12 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         let last = bindings.last();
         let upper = last.map_or(Cut::default(), |last| last.upper.clone());
         source.seek(&share.part(&upper))?;
+        if let Some(waker) = source.waker() {
+            committer.wake_with(waker);
+        }
         let present = Present::new(last.map_or(i64::MIN, |last| last.now_us));
         let next = Epoch(last.map_or(0, |last| last.epoch.0 + 1));
-        let (tuning, opened, ready) = (tuning.clone(), Instant::now(), Vec::new());
+        let (tuning, opened, ready) = (tuning.clone(), Instant::now(), Ready::default());
         Ok(Self {
             source,
             committer,
@@ -185,36 +190,6 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             committed_us: last.map_or(0, |last| last.now_us),
             uncommitted: None,
         })
-    }
-
-    /// Closes the first epoch of all: empty, and its present is when the oldest record that waits came in.
-    fn begin_unless_begun(&mut self) -> Result<(), PortError> {
-        if self.next > Epoch(0) {
-            return Ok(());
-        }
-        let first_us = self.first_us()?.into_iter().chain(self.others.first_us()).min();
-        let wall_us = self.clock.now_us();
-        self.present = Present::new(first_us.unwrap_or(wall_us).min(wall_us));
-        self.close(self.present.now_us())
-    }
-
-    /// When the oldest record that waits here came in, µs; reading begins at the beginning. Were a partition missed whose
-    /// records a slow broker brings late, they would be taken for late themselves.
-    fn first_us(&mut self) -> Result<Option<i64>, PortError> {
-        let (started, mut first_us) = (Instant::now(), BTreeMap::new());
-        loop {
-            let polled = self.source.poll(self.pace.poll_records, Duration::from_millis(500))?;
-            self.weigh(&polled);
-            for batch in &polled.batches {
-                let first = batch.timestamps_us(0).next();
-                first.map(|first| *first_us.entry(batch.partition).or_insert(first));
-            }
-            let missing = polled.lagging.iter().any(|partition| !first_us.contains_key(partition));
-            if !missing || started.elapsed() > FIRST_WITHIN {
-                self.source.seek(&Cut::default())?;
-                return Ok(first_us.into_values().min());
-            }
-        }
     }
 
     /// One turn; waits for records at most until the open epoch is due.
@@ -240,7 +215,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         while let Some(changes) = self.engine.wait(patience)? {
             self.others.complete(changes, &mut self.ready);
         }
-        turn.committed = self.committer.offer(&mut self.ready)?;
+        turn.committed = self.ready.offer(&self.pace, |epochs| self.committer.offer(epochs))?;
         if let Some(Binding { epoch, now_us, .. }) = turn.committed.last().map(|last| &last.binding) {
             self.committed_us = *now_us;
             self.uncommitted = (epoch.0 + 1 < self.next.0).then(Instant::now);
@@ -270,7 +245,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             self.hear_others()?;
         }
         let mut committed = self.committer.settle()?;
-        committed.extend(self.committer.offer(&mut self.ready)?);
+        committed.extend(self.ready.offer_all(|epochs| self.committer.offer(epochs))?);
         committed.extend(self.committer.settle()?);
         self.others.bid_farewell();
         Ok(committed)
@@ -285,8 +260,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// Whether so many outputs wait to be committed that nothing more should be read.
     fn is_stuffed(&self) -> bool {
-        let waiting = self.ready.iter().map(|changes| changes.outputs.len() + 1);
-        waiting.sum::<usize>() >= self.pace.uncommitted_outputs
+        self.ready.outputs() >= self.pace.uncommitted_outputs
     }
 
     /// Whether so much waits that reading more would bring nothing on.

@@ -1,5 +1,6 @@
 //! Who else is in the run, as a pipeline sees it: nobody, the followers that it leads, or the leader.
 
+use super::ready::Ready;
 use super::{Committer, Outlook, Pace, Pipeline};
 use crate::cluster::Followers;
 use crate::cluster::message::ToFollower;
@@ -63,7 +64,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         if followers.any(self.next, |report| report.stirred) {
             self.first_record.get_or_insert_with(Instant::now);
         }
-        self.ready.extend(std::iter::from_fn(|| followers.next_whole()));
+        std::iter::from_fn(|| followers.next_whole()).for_each(|changes| self.ready.add(changes));
         Ok(())
     }
 
@@ -145,13 +146,13 @@ impl Others {
     }
 
     /// Takes in a complete epoch; gives on what is whole.
-    pub fn complete(&mut self, changes: Changes, whole: &mut Vec<Changes>) {
+    pub fn complete(&mut self, changes: Changes, whole: &mut Ready) {
         match self {
             Self::Followers(followers, _) => {
                 followers.complete(changes);
-                whole.extend(std::iter::from_fn(|| followers.next_whole()));
+                std::iter::from_fn(|| followers.next_whole()).for_each(|changes| whole.add(changes));
             }
-            Self::Nobody => whole.push(changes),
+            Self::Nobody => whole.add(changes),
             // Its outputs are the leader's to commit.
             Self::Leader(_) => {}
         }

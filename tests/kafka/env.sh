@@ -5,6 +5,7 @@ KAFKA_PORT=${KAFKA_PORT:-29092} # clients; the controller listens on the next on
 KAFKA_HEAP=${KAFKA_HEAP:-512m}
 # As in Kafka's own start script; its pauses are 15 to 80 ms on two busy cores. With -XX:+UseZGC and a heap of 1500m: below 1 ms.
 KAFKA_GC=${KAFKA_GC:--XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35}
+KAFKA_PROPERTIES=${KAFKA_PROPERTIES:-} # more lines for server.properties
 kafka_cache=${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel
 KAFKA_DATA=${KAFKA_DATA:-$kafka_cache/kafka-$KAFKA_PORT}
 KAFKA_DATA=$(realpath -m "$KAFKA_DATA")

@@ -28,6 +28,7 @@ log.dirs=$KAFKA_DATA/log
 listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://$controller
 advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT
 controller.quorum.voters=1@$controller
+$(printf '%b' "$KAFKA_PROPERTIES")
 END
   [ -s "$KAFKA_DATA/log/meta.properties" ] ||
     java -Xmx128m -cp "$jars/*" kafka.tools.StorageTool format --config "$KAFKA_DATA/server.properties" \

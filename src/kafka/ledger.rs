@@ -12,6 +12,7 @@
 
 use super::client::{Consumer, Producer};
 use super::connection::{CLIENT_EVENTS, FetchAhead};
+use super::producer::attend;
 use super::topics::{AUDIT_PARTITIONS, BINDINGS, create_missing, outputs};
 use super::{Connection, hanging, recovery};
 use crate::ports::{Committed, Ledger, PortError};
@@ -34,8 +35,6 @@ const TAKE_OVER_WITHIN: Duration = Duration::from_secs(60);
 const ABORT_WITHIN: Duration = Duration::from_secs(2);
 /// How often the cut is said as offsets of a consumer group.
 const OFFSETS_EVERY: Duration = Duration::from_secs(1);
-/// How long the client is left alone between two looks at what it delivered.
-const TICK: Duration = Duration::from_micros(200);
 
 /// The ledger of one transactional id, on Kafka.
 pub struct KafkaLedger {
@@ -220,16 +219,6 @@ pub(super) fn drain(producer: &Producer, deadline: Instant) -> KafkaResult<()> {
         attend(producer);
     }
     Ok(())
-}
-
-/// Takes what was delivered or, if nothing was, sleeps a moment: given time to wait, the client's poll waits whole
-/// milliseconds and spins through what is left of them.
-fn attend(producer: &Producer) {
-    let before = producer.in_flight_count();
-    producer.poll(Duration::ZERO);
-    if producer.in_flight_count() == before {
-        std::thread::sleep(TICK);
-    }
 }
 
 /// Commits; what may be tried again is tried again until the deadline.

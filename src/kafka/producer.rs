@@ -1,18 +1,21 @@
 //! A plain idempotent producer of whole records: partition, time, key and payload are the caller's.
 
-use super::client::Reporter;
+use super::client::Producer;
 use super::connection::Connection;
 use crate::ports::PortError;
 use evenkeel_schemas::Partition;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How long the client is left alone between two looks at what it delivered.
+const TICK: Duration = Duration::from_micros(200);
 
 /// Writes records; order within a partition is kept, nothing is doubled by retries.
 pub struct RecordProducer {
     connection: Connection,
-    producer: BaseProducer<Reporter>,
+    producer: Producer,
     topics: BTreeMap<Partition, String>,
 }
 
@@ -47,7 +50,7 @@ impl RecordProducer {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(10));
+                    attend(&self.producer);
                     record = back;
                 }
                 Err((error, _)) => return Err(PortError::Fatal(format!("producing to {topic}: {error}"))),
@@ -60,7 +63,7 @@ impl RecordProducer {
     /// # Errors
     /// Never so far.
     pub fn poll(&mut self) -> Result<(), PortError> {
-        self.producer.poll(Duration::ZERO);
+        while take_delivered(&self.producer) {}
         Ok(())
     }
 
@@ -70,5 +73,20 @@ impl RecordProducer {
     /// `Retry` if that took longer than `within`.
     pub fn flush(&mut self, within: Duration) -> Result<(), PortError> {
         self.producer.flush(within).map_err(|error| PortError::Retry(format!("delivering the last records: {error}")))
+    }
+}
+
+/// Takes some of what was delivered; returns whether there was any.
+fn take_delivered(producer: &Producer) -> bool {
+    let before = producer.in_flight_count();
+    producer.poll(Duration::ZERO);
+    producer.in_flight_count() < before
+}
+
+/// Takes what was delivered or, if nothing was, sleeps a moment: given time to wait, the client's poll waits whole
+/// milliseconds and spins through what is left of them.
+pub(super) fn attend(producer: &Producer) {
+    if !take_delivered(producer) {
+        std::thread::sleep(TICK);
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::ports::{Ledger, PortError, Waker};
 use evenkeel_dataflows::Changes;
-use std::sync::{Arc, OnceLock};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// Commits whole epochs in order.

@@ -45,7 +45,14 @@ pub(crate) fn epochwise<'s, A: ExchangeData, B: ExchangeData, W: ExchangeData>(
             let Some(capability) = &mut held else { return };
             for moment in epochs.closed(next, frontier) {
                 let epoch = moment.epoch.0;
-                let (lefts, rights) = waiting.remove(&epoch).unwrap_or_default();
+                // What was said at times that are no epoch, before the first one, is heard in it: differential may send
+                // later changes of a collection with what stood at the start.
+                let later = waiting.split_off(&(epoch + 1));
+                let (mut lefts, mut rights) = (Vec::new(), Vec::new());
+                for (mut left, mut right) in std::mem::replace(&mut waiting, later).into_values() {
+                    lefts.append(&mut left);
+                    rights.append(&mut right);
+                }
                 step(moment, lefts, rights, &mut said, &mut put);
                 if !said.is_empty() {
                     words.activate().session(&capability.delayed(&epoch)).give_container(&mut said);
@@ -57,8 +64,6 @@ pub(crate) fn epochwise<'s, A: ExchangeData, B: ExchangeData, W: ExchangeData>(
                 return;
             }
             next = next.max(frontier);
-            // What was said at times that are no epoch (the start, at a restart) concerns nobody.
-            waiting = waiting.split_off(&next);
             if frontier == u64::MAX {
                 held = None;
             } else {
@@ -67,4 +72,40 @@ pub(crate) fn epochwise<'s, A: ExchangeData, B: ExchangeData, W: ExchangeData>(
         }
     });
     words_stream
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_schemas::{Binding, Cut, Epoch};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use timely::dataflow::operators::{Input, Probe};
+
+    #[test]
+    fn what_was_said_before_the_first_epoch_is_heard_in_it() {
+        timely::execute_directly(|worker| {
+            let (epochs, heard) = (Epochs::default(), Rc::new(RefCell::new(Vec::new())));
+            let (mut input, probe) = worker.dataflow::<u64, _, _>(|scope| {
+                let (input, stream) = scope.new_input::<Vec<char>>();
+                let hears = Rc::clone(&heard);
+                let step =
+                    move |now: Moment, lefts: Vec<Vec<char>>, _: Vec<Vec<()>>, _: &mut Vec<()>, _: &mut Vec<Output>| {
+                        hears.borrow_mut().push((now.epoch.0, lefts.concat()));
+                    };
+                let words = epochwise("test", (stream, Pipeline), alone(), &epochs, step);
+                (input, words.probe().0)
+            });
+            input.send('a');
+            for (epoch, letter) in [(5, 'b'), (6, 'c')] {
+                input.advance_to(epoch);
+                input.send(letter);
+                let epoch = Epoch(epoch);
+                epochs.enter(&Binding { epoch, now_us: 0, resume: epoch, upper: Cut::default() }, false);
+            }
+            input.advance_to(7);
+            worker.step_while(|| probe.less_than(&7));
+            assert_eq!(*heard.borrow(), [(5, vec!['a', 'b']), (6, vec!['c'])]);
+        });
+    }
 }

@@ -10,10 +10,6 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
-/// What is wrong with a service now; `None`: nothing any more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Situation(pub Option<Cause>);
-
 /// The cause of a service begins or ends to be so, in an epoch.
 pub(crate) type CauseChange = ((String, Cause), u64, isize);
 

@@ -10,10 +10,9 @@ use crate::policy::Order;
 use crate::state::{State, from_json, json, record};
 use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
-use evenkeel_schemas::Verdict;
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome,
+    Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

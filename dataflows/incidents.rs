@@ -1,11 +1,14 @@
 //! `incidents`: situations in; incidents out, each with one identity from open to resolved.
 
-use crate::active::Situation;
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::tuning::{Recovery, TICK_US};
 use evenkeel_schemas::{Cause, Incident, IncidentState};
 use serde::{Deserialize, Serialize};
+
+/// What is wrong with a service now; `None`: nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Situation(pub Option<Cause>);
 
 /// Gives situations an identity over time; keyed by service.
 pub(crate) struct Incidents(pub Recovery);

@@ -1,4 +1,5 @@
-//! `ingest`: records in; sheaves, vital signs, news and drafts of audit entries out, rejections said. Runs on each worker over the partitions it owns.
+//! `ingest`: records in; sheaves, vital signs, news and drafts of audit entries out, rejections said. Runs on
+//! each worker over the batches it gets.
 
 use crate::batch::Batch;
 use crate::chain::Draft;

@@ -2,11 +2,11 @@
 //! worker, in one operator.
 
 use crate::Output;
-use crate::active::{CauseChange, Situation};
+use crate::active::CauseChange;
 use crate::chain::Draft;
 use crate::commands::{Commands, Word};
 use crate::epochs::{Epochs, Moment};
-use crate::incidents::Incidents;
+use crate::incidents::{Incidents, Situation};
 use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keyed, Keys, hash_of};
 use crate::policy::{KEY, Keeper, Order, Policy};

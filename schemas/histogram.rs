@@ -83,13 +83,9 @@ impl Histogram {
         match &mut self.0 {
             Counts::Few(few) => {
                 if !add_to_list(few, bucket, count) {
-                    let mut counts = Counts::Narrow(bucket, Vec::new());
-                    if let (Some((first, _)), Some((last, _))) = (few.first(), few.last()) {
-                        let mut narrow = vec![0; usize::from(last - first) + 1];
-                        few.iter().for_each(|(bucket, count)| narrow[usize::from(bucket - first)] = *count);
-                        counts = Counts::Narrow(*first, narrow);
-                    }
-                    self.0 = counts;
+                    let few = std::mem::take(few);
+                    self.0 = Counts::Narrow(bucket, Vec::new());
+                    few.into_iter().for_each(|(bucket, count)| self.add(bucket, i64::from(count)));
                     self.add(bucket, count);
                 }
             }

@@ -25,7 +25,7 @@ import urllib.request
 
 import kill
 
-BINARY = os.environ.get("EVENKEEL_BIN", "target/release/evenkeel")
+BINARY = kill.BINARY
 HTTP = "127.0.0.1:29464"
 
 

@@ -8,9 +8,10 @@
 //! ticks in `kept(window, b)`.
 //!
 //! # Decision
-//! Only the shortest window, and the shortest one of which baselines speak, follow every tick. The others keep whole slots, ten seconds behind or more, so most of their
-//! additions are of ten ticks or sixty at once; a baseline, said every few seconds, pays for the rest. Measured: the
-//! close of a tick costs a quarter of what it does with four totals that follow it.
+//! Only the shortest window, and the shortest one of which baselines speak, follow every tick. The others keep whole
+//! slots, ten seconds behind or more, so most of their additions are of ten ticks or sixty at once; a baseline, said every
+//! few seconds, pays for the rest. Measured: the close of a tick costs a quarter of what it does with four totals that
+//! follow it.
 
 use super::key_state::KeyState;
 use super::open_ticks::OpenTicks;

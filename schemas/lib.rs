@@ -13,7 +13,6 @@
 //! [`Event::decode`] maps each to the one [`Event`]. Fields may be added to a version, never removed or re-typed;
 //! unknown fields pass.
 
-pub mod audit;
 mod change;
 mod command;
 mod control;
@@ -34,6 +33,8 @@ mod telemetry;
 mod topic;
 mod varint;
 mod verdict;
+
+pub use evenkeel_audit as audit;
 
 pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, Mode};

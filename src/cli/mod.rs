@@ -4,6 +4,7 @@
 //! default, one JSON object with `-o json`. Exit codes: 0 well, 1 not well (what was checked is not as it should be),
 //! 2 unusable (wrong arguments, unreachable, unreadable).
 
+mod audit;
 mod config;
 mod offline;
 mod online;
@@ -62,6 +63,9 @@ enum Command {
     /// Write what was committed since the last time into Parquet files.
     #[command(after_help = "Example:\n  evenkeel compact --data ./demo --cold ./demo/cold")]
     Compact(CompactArgs),
+    /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
     #[command(
         after_help = "Examples:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092\n  evenkeel generate --encoding arrow --events-per-record 100 --rate 50000 --brokers 127.0.0.1:9092"
@@ -270,6 +274,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => offline::replay(args, json),
         Command::Verify { dir } => return offline::verify(&dir, json),
         Command::Compact(args) => offline::compact(args, json),
+        Command::Audit(command) => audit::run(command, json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),

@@ -22,6 +22,7 @@ mod tables;
 mod verify;
 mod verify_log;
 
+pub(crate) use compactor::explain;
 pub use compactor::{MAX_SEGMENT_ROWS, Options, Report, compact};
 pub use manifest::{MANIFEST, Segment};
 pub use store::{ColdStore, DirectoryStore, MemoryStore};

@@ -1,0 +1,244 @@
+//! [`Sealer`]: follows what is committed, appends seals, signs checkpoints.
+//!
+//! Steps of a turn, and what a crash after each leaves: 1. follow the log (nothing). 2. Tiles and bundles (files that no
+//! checkpoint covers; written anew). 3. The signed checkpoint, in place of the one before (all of it, durably). 4.
+//! Cosignatures, in place of that (a checkpoint with fewer of them; asked for again). A witness never sees a checkpoint
+//! that could be lost.
+
+use super::files;
+use super::follow::{MAX_BATCH_ENTRIES, follow};
+use super::signer::{Signer, sign_note};
+use super::tiles::Edge;
+use crate::cold::{ColdStore, MANIFEST, Tampered};
+use crate::ports::{OutputLog, PortError};
+use evenkeel_schemas::Dataset;
+use evenkeel_schemas::audit::tile::CHECKPOINT;
+use evenkeel_schemas::audit::{Audited, Chain, Checkpoint, HANDOVERS, Log, Note, Seal, Trust, VerifierKey, handover};
+use sha2::{Digest, Sha256};
+
+/// Seals of a checkpoint at most; what is left comes with the next.
+const MAX_SEALS: usize = 1024;
+
+/// Why a turn of the sealer failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// The log is not what was committed; nothing of it was sealed.
+    Tampered(Tampered),
+    /// The world failed: open the sealer again.
+    Port(PortError),
+}
+
+impl std::fmt::Display for SealError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tampered(tampered) => write!(f, "{tampered}"),
+            Self::Port(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Audit entries it sealed.
+    pub entries: u64,
+    /// Lines of the cold store's manifest it sealed.
+    pub segments: u64,
+}
+
+/// The one writer of a log of seals.
+pub struct Sealer {
+    store: Box<dyn ColdStore>,
+    signer: Box<dyn Signer>,
+    origin: String,
+    edge: Edge,
+    audited: Audited,
+    note: Option<Note>,
+}
+
+impl Sealer {
+    /// Takes over the log in `store`, which may be empty, after verifying all of it. `origin` is the name in the chains'
+    /// beginnings.
+    ///
+    /// # Errors
+    /// `Fatal` if the log was tampered with, or its checkpoint is not signed by `signer`'s key.
+    pub fn open(store: Box<dyn ColdStore>, signer: Box<dyn Signer>, origin: &str) -> Result<Self, PortError> {
+        let mut edge = Edge::default();
+        let (mut audited, mut note) = (Audited::default(), None);
+        if store.get(CHECKPOINT)?.is_some() {
+            let fatal = |why: String| PortError::Fatal(format!("the log of seals: {why}"));
+            let trust = Trust::in_key(signer.key().clone()).map_err(|error| fatal(error.to_string()))?;
+            let files = files(store.as_ref());
+            let log = Log::open(&files, &trust).map_err(|error| {
+                fatal(format!("{error}. Was the key handed over? `evenkeel audit rotate` does that"))
+            })?;
+            let verified = log.verify(origin, |_, seal| {
+                edge.push(&seal.to_leaf(), |_, _| {});
+                Ok(())
+            });
+            audited = verified.map_err(|error| fatal(error.to_string()))?;
+            if edge.root() != log.trusted.checkpoint.root {
+                return Err(fatal("a seal was written by another version of evenkeel".to_owned()));
+            }
+            note = Some(log.note.clone());
+        }
+        Ok(Self { store, signer, origin: origin.to_owned(), edge, audited, note })
+    }
+
+    /// The newest checkpoint; `None` before the first.
+    pub fn checkpoint(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
+    /// Number of seals.
+    pub fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// What is sealed.
+    pub fn audited(&self) -> &Audited {
+        &self.audited
+    }
+
+    /// The files of the log.
+    pub fn store(&self) -> &dyn ColdStore {
+        self.store.as_ref()
+    }
+
+    /// Seals what was committed since the last turn, in `log` and in the manifest of `cold`, and signs a checkpoint over
+    /// it. Nothing new, nothing done.
+    ///
+    /// # Errors
+    /// [`SealError::Tampered`] if it does not follow what is sealed: nothing is sealed then. After [`SealError::Port`] open
+    /// the sealer again.
+    pub fn turn(&mut self, log: &mut dyn OutputLog, cold: Option<&dyn ColdStore>) -> Result<Progress, SealError> {
+        let (mut seals, mut progress) = (Vec::new(), Progress::default());
+        let mut partitions = log.partitions(Dataset::Audit)?;
+        // One that is gone altogether is looked at, too.
+        partitions.extend(self.audited.chains.keys());
+        partitions.sort_unstable();
+        partitions.dedup();
+        for partition in partitions {
+            let fresh = || Chain::new(&self.origin, partition);
+            let mut chain = self.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
+            let mut offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
+            while seals.len() < MAX_SEALS {
+                let at = (partition, offset);
+                let Some(batch) = follow(log, at, &mut chain, MAX_BATCH_ENTRIES, |_, _| {})? else { break };
+                offset = batch.next_offset;
+                progress.entries += batch.batch.count();
+                seals.push(batch.seal(&chain));
+            }
+        }
+        if let Some(cold) = cold {
+            let segments = self.segments(cold, MAX_SEALS.saturating_sub(seals.len()))?;
+            progress.segments = segments.len() as u64;
+            seals.extend(segments);
+        }
+        if !seals.is_empty() {
+            self.append(&seals, None)?;
+        }
+        Ok(progress)
+    }
+
+    /// The lines of the manifest that are not sealed yet, after making sure that those that are stand there still.
+    fn segments(&self, cold: &dyn ColdStore, limit: usize) -> Result<Vec<Seal>, SealError> {
+        let hashes = manifest_hashes(cold)?;
+        let sealed = &self.audited.manifest;
+        if let Some(why) = manifest_difference(sealed, &hashes) {
+            return Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into());
+        }
+        let new = hashes.into_iter().enumerate().skip(sealed.len()).take(limit);
+        Ok(new.map(|(line, sha256)| Seal::Segment { line: line as u64, sha256 }).collect())
+    }
+
+    /// Appends seals and signs; `also` signs beside the log's key.
+    fn append(&mut self, seals: &[Seal], also: Option<&mut dyn Signer>) -> Result<(), PortError> {
+        let mut audited = self.audited.clone();
+        for seal in seals {
+            audited.follow(&self.origin, seal).expect("what was followed follows");
+        }
+        let leaves = seals.iter().map(Seal::to_leaf).collect::<Vec<_>>();
+        self.edge.append(&leaves, self.store.as_ref())?;
+        // A crash here leaves tiles that no checkpoint covers.
+        let found = self.store.get(CHECKPOINT)?;
+        if found != self.note.as_ref().map(|note| note.to_string().into_bytes()) {
+            return Err(PortError::Fatal("another sealer wrote to this log: stop one of them".to_owned()));
+        }
+        let origin = self.signer.key().name().to_owned();
+        let checkpoint = Checkpoint { origin, size: self.edge.size(), root: self.edge.root() };
+        let mut note = Note { text: checkpoint.to_string(), signatures: Vec::new() };
+        sign_note(&mut note, self.signer.as_mut())?;
+        also.map_or(Ok(()), |signer| sign_note(&mut note, signer))?;
+        self.publish(note)?;
+        self.audited = audited;
+        Ok(())
+    }
+
+    /// Puts a note in place of the checkpoint: a newer one, or the same with more signatures.
+    ///
+    /// # Errors
+    /// As [`ColdStore::put`].
+    pub fn publish(&mut self, note: Note) -> Result<(), PortError> {
+        self.store.put(CHECKPOINT, note.to_string().as_bytes())?;
+        self.note = Some(note);
+        Ok(())
+    }
+
+    /// Hands the log over to another key of the same name: its seal, in a checkpoint that both keys sign. The log goes on
+    /// with the new one.
+    ///
+    /// # Errors
+    /// `Fatal` if the name is another one; else as a turn's.
+    pub fn hand_over(mut self, mut to: Box<dyn Signer>, reason: &str) -> Result<Self, PortError> {
+        let (from, key) = (self.signer.key(), to.key().to_string());
+        if from.name() != to.key().name() || from.kind() != to.key().kind() {
+            let name = from.name();
+            return Err(PortError::Fatal(format!("the new key is not of the log {name}: give it that name")));
+        }
+        self.append(&[Seal::Key { key, reason: reason.to_owned() }], Some(to.as_mut()))?;
+        // A crash here leaves a checkpoint that both keys sign, and no handover: verifiers of the old key still follow,
+        // and `rotate` with both keys again writes another one.
+        let size = self.edge.size();
+        let note = self.note.as_ref().expect("just appended").to_string();
+        self.store.put(&handover(size), note.as_bytes())?;
+        let mut sizes = self.store.get(HANDOVERS)?.unwrap_or_default();
+        sizes.extend(format!("{size}\n").into_bytes());
+        self.store.put(HANDOVERS, &sizes)?;
+        self.signer = to;
+        Ok(self)
+    }
+
+    /// Says that entries of a partition below `seq` are no longer kept.
+    ///
+    /// # Errors
+    /// `Fatal` if there are not so many; else as a turn's.
+    pub fn forget(&mut self, partition: u32, seq: u64) -> Result<(), PortError> {
+        let seal = Seal::Minimum { partition, seq };
+        let follows = self.audited.clone().follow(&self.origin, &seal);
+        follows.map_err(|error| PortError::Fatal(error.to_string()))?;
+        self.append(&[seal], None)
+    }
+
+    /// The key that signs.
+    pub fn key(&self) -> &VerifierKey {
+        self.signer.key()
+    }
+}
+
+/// SHA-256 of each line of a cold store's manifest.
+pub fn manifest_hashes(cold: &dyn ColdStore) -> Result<Vec<[u8; 32]>, PortError> {
+    let bytes = cold.get(MANIFEST)?.unwrap_or_default();
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
+    Ok(lines.filter(|line| !line.is_empty()).map(|line| Sha256::digest(line).into()).collect())
+}
+
+/// What a manifest lacks of the lines that are sealed.
+pub fn manifest_difference(sealed: &[[u8; 32]], found: &[[u8; 32]]) -> Option<String> {
+    if found.len() < sealed.len() {
+        let (found, sealed) = (found.len(), sealed.len());
+        return Some(format!("{found} lines, but {sealed} are sealed: it was cut or rolled back"));
+    }
+    let changed = sealed.iter().zip(found).position(|(sealed, found)| sealed != found)?;
+    Some(format!("line {} is not the one that is sealed", changed + 1))
+}

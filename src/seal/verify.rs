@@ -1,0 +1,114 @@
+//! Verification with everything at hand: the log of seals, the committed rows, the manifest of the cold store.
+
+use super::follow::follow;
+use super::sealer::{SealError, manifest_difference, manifest_hashes};
+use crate::cold::{ColdStore, MANIFEST, Tampered};
+use crate::ports::OutputLog;
+use evenkeel_schemas::Dataset;
+use evenkeel_schemas::audit::{Audited, Chain, Log, Refused, Seal};
+use std::collections::BTreeMap;
+
+/// What verification went through.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// Seals of the log.
+    pub seals: u64,
+    /// What they say.
+    pub audited: Audited,
+    /// Entries that were followed and are sealed.
+    pub entries: u64,
+    /// Entries that follow them, and are not sealed yet.
+    pub unsealed: u64,
+}
+
+/// Verifies a log of seals by itself.
+///
+/// # Errors
+/// [`SealError::Tampered`] at the first seal or tile that is not what it must be.
+pub fn verify_log(log: &Log<'_>, origin: &str) -> Result<Verified, SealError> {
+    let audited = log.verify(origin, |_, _| Ok(())).map_err(tampered)?;
+    Ok(Verified { seals: log.size(), audited, ..Verified::default() })
+}
+
+/// Verifies a log of seals, and that committed rows and the cold store's manifest are what it sealed.
+///
+/// # Errors
+/// [`SealError::Tampered`] at the first entry, seal, tile or line that is not what it must be.
+pub fn verify_data(
+    log: &Log<'_>,
+    origin: &str,
+    rows: &mut dyn OutputLog,
+    cold: Option<&dyn ColdStore>,
+) -> Result<Verified, SealError> {
+    let mut batches = Vec::new();
+    let audited = log.verify(origin, |index, seal| {
+        if matches!(seal, Seal::Batch { .. }) {
+            batches.push((index, seal.clone()));
+        }
+        Ok(())
+    });
+    let audited = audited.map_err(tampered)?;
+    let mut verified = Verified { seals: log.size(), audited, ..Verified::default() };
+    for (index, seal) in &batches {
+        verified.entries += check_batch(*index, seal, rows, &verified.audited.minimums)?;
+    }
+    for partition in rows.partitions(Dataset::Audit)? {
+        let fresh = || Chain::new(origin, partition);
+        let mut chain = verified.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
+        let offset = verified.audited.next_offsets.get(&partition).copied().unwrap_or(0);
+        let rest = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _| {})?;
+        verified.unsealed += rest.map_or(0, |rest| rest.batch.count());
+    }
+    if let Some(cold) = cold {
+        check_manifest(&verified.audited, cold)?;
+    }
+    Ok(verified)
+}
+
+/// Follows the rows of a batch, unless they are no longer kept; how many there are.
+///
+/// # Errors
+/// [`SealError::Tampered`] if they are not those that were sealed.
+pub fn check_batch(
+    index: u64,
+    seal: &Seal,
+    rows: &mut dyn OutputLog,
+    minimums: &BTreeMap<u32, u64>,
+) -> Result<u64, SealError> {
+    let Seal::Batch { partition, first_seq, count, previous_head, from_offset, .. } = seal else { return Ok(0) };
+    if first_seq < minimums.get(partition).unwrap_or(&0) {
+        return Ok(0);
+    }
+    let mut chain = Chain::resume(*partition, *first_seq, *previous_head);
+    let followed = follow(rows, (*partition, *from_offset), &mut chain, *count, |_, _| {})?;
+    let found = followed.as_ref().map_or(0, |followed| followed.batch.count());
+    let at = |seq: u64, why: String| {
+        let file = Dataset::Audit.topic().to_owned();
+        SealError::Tampered(Tampered { partition: Some(*partition), seq: Some(seq), file, why })
+    };
+    if found < *count {
+        let why =
+            format!("seal {index} covers {count} entries from {first_seq}, {found} are there: the tail was cut off");
+        return Err(at(first_seq + found, why));
+    }
+    if followed.map(|followed| followed.seal(&chain)).as_ref() != Some(seal) {
+        return Err(at(*first_seq, format!("the entries are not those that seal {index} covers: they were rewritten")));
+    }
+    Ok(found)
+}
+
+/// That the lines of the cold store's manifest which were sealed still stand there.
+///
+/// # Errors
+/// [`SealError::Tampered`] if not.
+pub fn check_manifest(audited: &Audited, cold: &dyn ColdStore) -> Result<(), SealError> {
+    match manifest_difference(&audited.manifest, &manifest_hashes(cold)?) {
+        Some(why) => Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into()),
+        None => Ok(()),
+    }
+}
+
+/// What a log's files say wrong is tampering, too.
+pub fn tampered(Refused(why): Refused) -> SealError {
+    Tampered { file: "log of seals".to_owned(), why, ..Tampered::default() }.into()
+}

@@ -43,6 +43,8 @@ pub struct Log<'a> {
 /// Where the audit chains stand, by what a log seals.
 #[derive(Clone, Debug, Default)]
 pub struct Audited {
+    /// How many seals say so.
+    pub seals: u64,
     /// Each partition's chain, after its last sealed entry.
     pub chains: BTreeMap<u32, Chain>,
     /// Where reading a partition goes on: the hint of its last batch.
@@ -219,6 +221,12 @@ impl Audited {
     /// # Errors
     /// [`Refused`] if it does not follow those before it.
     pub fn follow(&mut self, origin: &str, seal: &Seal) -> Result<(), Refused> {
+        self.follow_one(origin, seal)?;
+        self.seals += 1;
+        Ok(())
+    }
+
+    fn follow_one(&mut self, origin: &str, seal: &Seal) -> Result<(), Refused> {
         match seal {
             Seal::Batch { partition, first_seq, count, previous_head, head, next_offset, .. } => {
                 let chain = self.chains.entry(*partition).or_insert_with(|| Chain::new(origin, *partition));

@@ -24,6 +24,6 @@ mod verify_log;
 
 pub(crate) use compactor::explain;
 pub use compactor::{MAX_SEGMENT_ROWS, Options, Report, compact};
-pub use manifest::{MANIFEST, Segment};
+pub use manifest::{MANIFEST, Manifest, Segment};
 pub use store::{ColdStore, DirectoryStore, MemoryStore};
 pub use verify::{Tampered, Verification, verify, verify_store};

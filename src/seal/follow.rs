@@ -44,7 +44,14 @@ pub fn follow(
     let mut followed = Followed { batch: Batch::after(partition, chain, offset), last: (0, 0), next_offset: offset };
     while followed.batch.count() < limit {
         let rows = READ_ROWS.min((limit - followed.batch.count()) as usize);
-        let rows = log.read(Dataset::Audit, partition, followed.next_offset, rows)?;
+        let rows = log.read(Dataset::Audit, partition, followed.next_offset, rows).map_err(|error| {
+            // What cannot be read where it was read before is not what it was.
+            let (partition, seq, file) = (Some(partition), Some(chain.next_seq()), Dataset::Audit.topic().to_owned());
+            match error {
+                PortError::Fatal(why) => SealError::Tampered(Tampered { partition, seq, file, why }),
+                other => SealError::Port(other),
+            }
+        })?;
         let Some(last) = rows.last() else { break };
         followed.next_offset = last.offset + 1;
         for row in &rows {

@@ -20,8 +20,10 @@ mod prove;
 mod sealer;
 mod serve;
 mod signer;
+pub mod tamper;
 mod tiles;
 mod verify;
+mod watch;
 mod witness;
 
 pub use client::{Remote, Witnesses};
@@ -30,6 +32,7 @@ pub use sealer::{Progress, SealError, Sealer};
 pub use serve::{serve_log, serve_witness};
 pub use signer::{FileKey, Signer, Token, TokenKey};
 pub use verify::{Verified, verify_data, verify_log};
+pub use watch::{Finding, Turn, Watch, Watcher};
 pub use witness::Witness;
 
 use crate::cold::ColdStore;

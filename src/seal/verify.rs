@@ -2,7 +2,7 @@
 
 use super::follow::follow;
 use super::sealer::{SealError, manifest_difference, manifest_hashes};
-use crate::cold::{ColdStore, MANIFEST, Tampered};
+use crate::cold::{ColdStore, MANIFEST, Manifest, Tampered};
 use crate::ports::OutputLog;
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Audited, Chain, Log, Refused, Seal};
@@ -61,6 +61,7 @@ pub fn verify_data(
     }
     if let Some(cold) = cold {
         check_manifest(&verified.audited, cold)?;
+        check_files(cold, &mut 0, u64::MAX)?;
     }
     Ok(verified)
 }
@@ -106,6 +107,30 @@ pub fn check_manifest(audited: &Audited, cold: &dyn ColdStore) -> Result<(), Sea
         Some(why) => Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into()),
         None => Ok(()),
     }
+}
+
+/// That files are those that the manifest names: from the one at `cursor` on, which goes round, about `budget` bytes.
+///
+/// # Errors
+/// [`SealError::Tampered`] at the first that is not.
+pub fn check_files(cold: &dyn ColdStore, cursor: &mut usize, budget: u64) -> Result<(), SealError> {
+    let segments = Manifest::load(cold)?.unwrap_or_default().segments;
+    let mut read = 0;
+    for _ in 0..segments.len() {
+        if read >= budget {
+            break;
+        }
+        *cursor %= segments.len();
+        let segment = &segments[*cursor];
+        let bytes = cold.get(&segment.file)?;
+        if !bytes.as_ref().is_some_and(|bytes| segment.is_file(bytes)) {
+            let (partition, file) = (Some(segment.partition), segment.file.clone());
+            let why = if bytes.is_some() { "not the file that was written" } else { "the file is missing" };
+            return Err(Tampered { partition, seq: None, file, why: why.to_owned() }.into());
+        }
+        (*cursor, read) = (*cursor + 1, read + segment.bytes);
+    }
+    Ok(())
 }
 
 /// What a log's files say wrong is tampering, too.

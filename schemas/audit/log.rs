@@ -37,6 +37,8 @@ pub struct Log<'a> {
     pub trusted: Trusted,
     /// The note that it came in.
     pub note: Note,
+    /// The log's key that counts now: the pinned one, or the last that it was handed over to.
+    pub key: VerifierKey,
     tiles: RefCell<BTreeMap<(u8, u64), Vec<Hash>>>,
 }
 
@@ -72,7 +74,7 @@ impl<'a> Log<'a> {
             trust.key = key;
         }
         let trusted = trust.check(&note)?;
-        let log = Self { files, trusted, note, tiles: RefCell::default() };
+        let log = Self { files, trusted, note, key: trust.key, tiles: RefCell::default() };
         for (size, root) in handovers {
             if size > log.size() || log.root(size)? != root {
                 return refuse(format!("the log does not go on from the handover at {size}: it was forked"));
@@ -142,25 +144,32 @@ impl<'a> Log<'a> {
     /// The root of the first `size` seals.
     ///
     /// # Errors
-    /// [`Refused`] if a tile is missing.
+    /// [`Refused`] if a tile is missing, or the log is not so long.
     pub fn root(&self, size: u64) -> Result<Hash, Refused> {
+        self.check_within(size)?;
         tree::root(size, |level, index| self.hash(level, index))
     }
 
     /// The inclusion proof of a seal.
     ///
     /// # Errors
-    /// [`Refused`] if a tile is missing.
+    /// [`Refused`] if a tile is missing, or the log is not so long.
     pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, Refused> {
+        self.check_within(index.saturating_add(1))?;
         tree::inclusion(index, self.size(), |level, index| self.hash(level, index))
     }
 
     /// The consistency proof from its first `old` seals to all of them.
     ///
     /// # Errors
-    /// [`Refused`] if a tile is missing.
+    /// [`Refused`] if a tile is missing, or the log is not so long.
     pub fn consistency(&self, old: u64) -> Result<Vec<Hash>, Refused> {
+        self.check_within(old)?;
         tree::consistency(old, self.size(), |level, index| self.hash(level, index))
+    }
+
+    fn check_within(&self, size: u64) -> Result<(), Refused> {
+        if size > self.size() { refuse(format!("{size} seals of a log of {}", self.size())) } else { Ok(()) }
     }
 
     /// Recomputes everything: every leaf and tile up to the checkpoint's root, and that the seals follow each other.
@@ -280,7 +289,7 @@ fn next_handover(files: &dyn Fetch, trust: &Trust, after: u64) -> Result<Option<
             continue;
         }
         let trusted = Trust::in_key(trust.key.clone())?.check(&note)?;
-        let log = Log { files, trusted, note, tiles: RefCell::default() };
+        let log = Log { files, trusted, note, key: trust.key.clone(), tiles: RefCell::default() };
         let leaf = log.leaf(size.checked_sub(1).ok_or(Refused("a handover at 0".to_owned()))?)?;
         let path = log.inclusion(size - 1)?;
         let root = tree::root_from_inclusion(size - 1, log.size(), leaf_hash(&leaf), &path)?;

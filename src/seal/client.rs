@@ -89,9 +89,11 @@ fn ask(agent: &ureq::Agent, witness: &mut Known, log: &Log<'_>) -> Result<Signat
     for _ in 0..2 {
         let url = format!("{}/add-checkpoint", witness.url);
         let retry = |error: ureq::Error| PortError::Retry(format!("{url}: {error}"));
-        let path = log.consistency(witness.size).map_err(|error| PortError::Fatal(error.to_string()))?;
+        // One that saw more than there is says so, if it is asked for what there is.
+        let old = witness.size.min(log.size());
+        let path = log.consistency(old).map_err(|error| PortError::Fatal(error.to_string()))?;
         let path = path.iter().map(|hash| base64(hash) + "\n").collect::<String>();
-        let mut answer = agent.post(&url).send(format!("old {}\n{path}\n{}", witness.size, log.note)).map_err(retry)?;
+        let mut answer = agent.post(&url).send(format!("old {old}\n{path}\n{}", log.note)).map_err(retry)?;
         let status = answer.status().as_u16();
         let is_size = answer.headers().get("content-type").is_some_and(|value| value == SIZE_TYPE);
         let body = answer.body_mut().read_to_string().map_err(retry)?;
@@ -100,7 +102,7 @@ fn ask(agent: &ureq::Agent, witness: &mut Known, log: &Log<'_>) -> Result<Signat
                 witness.size = log.size();
                 return signature(&body, log, &witness.key);
             }
-            (409, Ok(size)) if is_size && size < log.size() && size != witness.size => witness.size = size,
+            (409, Ok(size)) if is_size && size <= log.size() && size != old => witness.size = size,
             (409, Ok(size)) if is_size && size > log.size() => {
                 let ours = log.size();
                 return Err(PortError::Fatal(format!(

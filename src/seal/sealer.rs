@@ -69,9 +69,10 @@ impl Sealer {
             let fatal = |why: String| PortError::Fatal(format!("the log of seals: {why}"));
             let trust = Trust::in_key(signer.key().clone()).map_err(|error| fatal(error.to_string()))?;
             let files = files(store.as_ref());
-            let log = Log::open(&files, &trust).map_err(|error| {
-                fatal(format!("{error}. Was the key handed over? `evenkeel audit rotate` does that"))
-            })?;
+            let log = Log::open(&files, &trust).map_err(|error| fatal(error.to_string()))?;
+            if log.key != *signer.key() {
+                return Err(fatal(format!("it was handed over to the key {}: seal with that one", log.key)));
+            }
             let verified = log.verify(origin, |_, seal| {
                 edge.push(&seal.to_leaf(), |_, _| {});
                 Ok(())

@@ -40,6 +40,7 @@ step "unit, property and integration tests" cargo test --release --workspace
 step "fuzzing every decoder, ${FUZZ_SECONDS:-10} s each" tests/fuzz/run.sh "${FUZZ_SECONDS:-10}"
 step "requests of protobuf, fastavro, PyArrow and Polars are read" python3 tests/encodings.py
 step "the independent verifier finds every damage" python3 tests/verify_selftest.py
+step "Python's verifier of proofs answers the shared vectors" python3 tests/verify_proof.py --vectors schemas/audit/vectors.json
 
 if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o json --data "$data" --keep; then
   step "verify" "$evenkeel" verify "$data"
@@ -48,10 +49,13 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   step "compact to Parquet" "$evenkeel" compact --data "$data" --cold "$data/cold"
   step "verify.py cold: files, ranges and heads" python3 tests/verify.py cold "$data/cold"
   step "DuckDB, Polars and PyArrow read the same" python3 tests/readers.py "$data/cold"
+  step "seals and proofs: Go, transparency-dev and Python agree" env EVENKEEL_BIN="$evenkeel" \
+    python3 tests/interop.py "$data" --cold "$data/cold"
 else
   skip "verify, replay, compact and readers" "no data without the demo"
 fi
 
+step "21 attacks on an audit log, each found" "$evenkeel" audit tamper-demo
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then

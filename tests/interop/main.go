@@ -1,12 +1,11 @@
-// Checks evenkeel's log of seals with Go's own transparency log code (golang.org/x/mod/sumdb), and writes one for evenkeel
+// Checks evenkeel's log of seals with Go's own transparency log code (golang.org/x/mod/sumdb) and transparency-dev's formats, and writes one for evenkeel
 // to check. It shares nothing with evenkeel but the published formats.
 //
-//	interop check DIR VKEY PROOF...   the checkpoint, every tile and leaf, consistency with every smaller size, each proof
-//	interop write DIR NAME COUNT      a log of COUNT seals, signed by a new key; prints its verifier key
+//	interop check DIR VKEY WITNESS PROOF...   the checkpoint, every tile and leaf, consistency with every smaller size, proofs
+//	interop write DIR NAME COUNT              a log of COUNT seals, signed by a new key; prints its verifier key
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -19,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 
+	cosign "github.com/transparency-dev/formats/note"
+	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -99,7 +100,7 @@ func leaves(root string, size int64) [][]byte {
 	return all
 }
 
-func check(root, vkey string, proofs []string) {
+func check(root, vkey, witness string, proofs []string) {
 	text, err := os.ReadFile(filepath.Join(root, "checkpoint"))
 	must(err)
 	head := open(text, vkey)
@@ -119,39 +120,34 @@ func check(root, vkey string, proofs []string) {
 	for size := int64(1); size <= head.N; size++ {
 		old, err := tlog.TreeHash(size, reader)
 		must(err)
-		proof, err := tlog.ProveTree(head.N, size, reader)
+		path, err := tlog.ProveTree(head.N, size, reader)
 		must(err)
-		must(tlog.CheckTree(proof, head.N, head.Hash, size, old))
+		must(tlog.CheckTree(path, head.N, head.Hash, size, old))
 	}
 	for _, file := range proofs {
-		checkProof(file, vkey)
+		checkProof(file, vkey, witness)
 	}
 	fmt.Printf("go: %d seals, %d proofs\n", head.N, len(proofs))
 }
 
-// checkProof follows C2SP tlog-proof: header, extra, index, hashes, checkpoint.
-func checkProof(file, vkey string) {
+// checkProof reads a C2SP tlog-proof as transparency-dev does, and wants the witness's cosignature too.
+func checkProof(file, vkey, witness string) {
 	text, err := os.ReadFile(file)
 	must(err)
-	top, rest, found := bytes.Cut(text, []byte("\n\n"))
-	lines := strings.Split(string(top), "\n")
-	if !found || lines[0] != "c2sp.org/tlog-proof@v1" {
-		log.Fatalf("%s is no proof", file)
-	}
-	head := open(rest, vkey)
-	index, err := strconv.ParseInt(strings.TrimPrefix(lines[2], "index "), 10, 64)
+	var found proof.TLogProof
+	must(found.Unmarshal(text))
+	head := open(found.Checkpoint, vkey)
+	cosigner, err := cosign.NewVerifierForCosignatureV1(witness)
 	must(err)
-	var proof tlog.RecordProof
-	for _, line := range lines[3:] {
-		hash, err := base64.StdEncoding.DecodeString(line)
-		must(err)
-		proof = append(proof, tlog.Hash(hash))
-	}
-	extra, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+	_, err = note.Open(found.Checkpoint, note.VerifierList(cosigner))
 	must(err)
+	var path tlog.RecordProof
+	for _, hash := range found.Hashes {
+		path = append(path, tlog.Hash(hash))
+	}
 	var sealed struct{ Leaf string }
-	must(json.Unmarshal(extra, &sealed))
-	must(tlog.CheckRecord(proof, head.N, head.Hash, index, tlog.RecordHash([]byte(sealed.Leaf))))
+	must(json.Unmarshal(found.ExtraData, &sealed))
+	must(tlog.CheckRecord(path, head.N, head.Hash, int64(found.Index), tlog.RecordHash([]byte(sealed.Leaf))))
 }
 
 // hashes is every hash of a tree, in Go's order.
@@ -220,13 +216,13 @@ func save(root, name string, data []byte) {
 
 func main() {
 	switch {
-	case len(os.Args) >= 4 && os.Args[1] == "check":
-		check(os.Args[2], os.Args[3], os.Args[4:])
+	case len(os.Args) >= 5 && os.Args[1] == "check":
+		check(os.Args[2], os.Args[3], os.Args[4], os.Args[5:])
 	case len(os.Args) == 5 && os.Args[1] == "write":
 		count, err := strconv.ParseInt(os.Args[4], 10, 64)
 		must(err)
 		write(os.Args[2], os.Args[3], count)
 	default:
-		log.Fatal("interop check DIR VKEY PROOF... | interop write DIR NAME COUNT")
+		log.Fatal("interop check DIR VKEY WITNESS PROOF... | interop write DIR NAME COUNT")
 	}
 }

@@ -12,7 +12,7 @@ use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome, Verdict,
+    AuditEvent, Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +73,14 @@ impl Draft {
         Self::received(record, record.timestamp_us, "tombstone", String::new(), String::new())
     }
 
+    /// The entry of what somebody had to say to the audit log: its payload as received.
+    pub fn of_audit_event(record: Record<'_>, event: AuditEvent) -> Self {
+        let AuditEvent { event_time_us, event_type, op, actor, entity, .. } = event;
+        let (event_type, table) = (event_type.name().to_owned(), record.at.topic.name().to_owned());
+        let (at, ts_us, payload) = (Some(record.at), event_time_us, record.payload.to_vec());
+        Self { rank: 3, at, ts_us, entity, op, event_type, table, actor, payload }
+    }
+
     fn received(record: Record<'_>, ts_us: i64, op: &str, table: String, actor: String) -> Self {
         let (entity, op) = (format!("{table}{}", String::from_utf8_lossy(record.key)), op.to_owned());
         let (at, event_type, payload) = (Some(record.at), "change".to_owned(), record.payload.to_vec());
@@ -92,7 +100,7 @@ impl Draft {
             Decision::Hold => return None,
         };
         let what = (Dataset::Verdicts, json(verdict));
-        Some(Self::decided(3, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
+        Some(Self::decided(4, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
     }
 
     /// The entry of an incident.
@@ -103,7 +111,7 @@ impl Draft {
             IncidentState::Resolved => "resolved",
         };
         let what = (Dataset::Incidents, json(incident));
-        Self::decided(4, incident.at_us, incident.incident_id.clone(), op, "incident", what)
+        Self::decided(5, incident.at_us, incident.incident_id.clone(), op, "incident", what)
     }
 
     /// The entry of a command.
@@ -116,7 +124,7 @@ impl Draft {
             CommandKind::Scale => "scale",
         };
         let what = (Dataset::Commands, json(command));
-        Self::decided(5, command.at_us, command.command_id.clone(), op, "command", what)
+        Self::decided(6, command.at_us, command.command_id.clone(), op, "command", what)
     }
 
     fn entry(self, epoch: u64) -> Entry {

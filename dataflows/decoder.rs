@@ -6,6 +6,7 @@
 use crate::batch::{Batch, Output, Record};
 use crate::chain::Draft;
 use crate::dictionary::{Dictionary, UNKNOWN};
+use crate::findings::Finding;
 use crate::operators::window::{NAMED_EVERY_US, Name};
 use crate::policy::Order;
 use crate::recovery::News;
@@ -17,7 +18,8 @@ use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use crate::vitals::Vital;
 use crate::worker::Start;
 use evenkeel_schemas::{
-    Binding, Control, Dataset, Dimension, Event, Key, Reason, Rejection, Request, Topic, decode_requests,
+    AuditEvent, AuditEventType, Binding, Control, Dataset, Dimension, Event, Key, Reason, Rejection, Request, Topic,
+    decode_requests,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -159,8 +161,22 @@ impl Decoder {
                 self.said.drafts.push(Draft::from((record.at, outcome.clone())));
                 self.said.news.push(News::Outcome(record.at, outcome));
             }
+            Event::Audit(event) => self.audit(record, event),
             Event::Rejected(rejection) => self.reject(&rejection),
         }
+    }
+
+    fn audit(&mut self, record: Record<'_>, event: AuditEvent) {
+        if event.event_type == AuditEventType::Finding {
+            self.found(Finding::from((record.at, &event)));
+        }
+        self.said.drafts.push(Draft::of_audit_event(record, event));
+    }
+
+    /// Hears of a finding; like an error it is not kept waiting.
+    fn found(&mut self, finding: Finding) {
+        self.urgent.store(true, Ordering::Relaxed);
+        self.said.vitals.push((finding.bucket(), Vital::Finding(finding)));
     }
 
     fn order(&mut self, order: Order) {

@@ -102,6 +102,9 @@ pub struct Detection {
     pub watch_per_mille: i64,
     /// A node is silent after so many missed heartbeats.
     pub missed_heartbeats: i64,
+    /// What was found wrong with the audit log stands so long after it was found last, s; who looks for it on a schedule
+    /// should look more often.
+    pub finding_s: i64,
 }
 
 /// The recovery rules' times.
@@ -163,6 +166,7 @@ impl Default for Detection {
             exhaustion_s: 30,
             watch_per_mille: 700,
             missed_heartbeats: 3,
+            finding_s: 600,
         }
     }
 }
@@ -193,6 +197,7 @@ impl Tuning {
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
+            ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
         ];
         match rules.iter().find(|(_, holds)| !holds) {

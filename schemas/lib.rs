@@ -14,6 +14,7 @@
 //! unknown fields pass.
 
 pub mod audit;
+mod audit_event;
 mod change;
 mod command;
 mod control;
@@ -35,6 +36,7 @@ mod topic;
 mod varint;
 mod verdict;
 
+pub use audit_event::{AuditEvent, AuditEventType, Detail, MAX_DETAIL_BYTES, MAX_OP_BYTES};
 pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, Mode};
 pub use control::Control;
@@ -68,6 +70,7 @@ pub const REQUEST_AVSC: &str = include_str!("request.avsc");
 /// Name and text of each JSON Schema file, sorted by name.
 pub fn json_schemas() -> &'static [(&'static str, &'static str)] {
     &[
+        ("audit_event", include_str!("json/audit_event.schema.json")),
         ("baseline", include_str!("json/baseline.schema.json")),
         ("change", include_str!("json/change.schema.json")),
         ("command", include_str!("json/command.schema.json")),

@@ -1,0 +1,136 @@
+//! What others have to say to the audit log: each becomes an entry; a finding becomes an incident, for as long as it is
+//! found.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{EpochInput, START_US, assert_same, run};
+use evenkeel_dataflows::{Batch, Changes, Detection, Resume, TICK_US, Tuning};
+use evenkeel_schemas::audit::Entry;
+use evenkeel_schemas::{Binding, Cut, Dataset, Detector, Dimension, Epoch, Incident, IncidentState, Partition, Topic};
+use evenkeel_schemas::{Decision, Verdict};
+use serde::de::DeserializeOwned;
+
+const PARTITION: Partition = Partition { topic: Topic::AuditEvents, partition: 0 };
+const FINDING_S: i64 = 20;
+
+fn tuning() -> Tuning {
+    Tuning { detection: Detection { finding_s: FINDING_S, ..Detection::default() }, ..Tuning::default() }
+}
+
+fn event(second: i64, event_type: &str, op: &str, entity: &str) -> String {
+    let event_time_us = START_US + second * TICK_US;
+    format!(
+        "{{\"event_time_us\":{event_time_us},\"event_type\":\"{event_type}\",\"op\":\"{op}\",\"actor\":\"ann\",\
+         \"entity\":\"{entity}\",\"detail\":{{\"at\":{second}}}}}"
+    )
+}
+
+/// Epochs of a second each, with the events of their second.
+fn epochs(seconds: i64, mut events: impl FnMut(i64) -> Vec<String>) -> Vec<EpochInput> {
+    let mut offset = 0;
+    let epoch = |second: i64| {
+        let now_us = START_US + second * TICK_US;
+        let mut batch = Batch::new(PARTITION);
+        for event in events(second) {
+            batch.push(offset, now_us, b"", event.as_bytes());
+            offset += 1;
+        }
+        let upper = Cut([(PARTITION, offset)].into_iter().filter(|(_, next)| *next > 0).collect());
+        let epoch = Epoch(second as u64);
+        EpochInput { binding: Binding { epoch, now_us, resume: Epoch(0), upper }, batches: vec![batch] }
+    };
+    (0..seconds).map(epoch).collect()
+}
+
+fn outputs<T: DeserializeOwned>(changes: &[Changes], dataset: Dataset) -> Vec<T> {
+    let all = changes.iter().flat_map(|changes| &changes.outputs).filter(|output| output.dataset == dataset);
+    all.map(|output| serde_json::from_slice(&output.value).unwrap()).collect()
+}
+
+fn entries(changes: &[Changes]) -> Vec<Entry> {
+    let all = changes.iter().flat_map(|changes| &changes.outputs).filter(|output| output.dataset == Dataset::Audit);
+    all.map(|output| Entry::open(&output.value).unwrap().0).collect()
+}
+
+#[test]
+fn every_audit_event_becomes_an_entry_as_received() {
+    let events = ["finding", "access", "configuration", "erasure"].map(|it| event(1, it, "some_op", "thing"));
+    let input = epochs(3, |second| if second == 1 { events.to_vec() } else { Vec::new() });
+    let mut found = entries(&run(&tuning(), 2, 10, Resume::default(), &input));
+    found.retain(|entry| entry.table == "audit.events.v1");
+    assert_eq!(found.len(), 4);
+    for (entry, event) in found.iter().zip(&events) {
+        assert_eq!((entry.op.as_str(), entry.actor.as_str(), entry.entity.as_str()), ("some_op", "ann", "thing"));
+        assert_eq!((entry.payload.as_slice(), entry.ts_us), (event.as_bytes(), START_US + TICK_US));
+        assert!(event.contains(&format!("\"event_type\":\"{}\"", entry.event_type)), "{entry:?}");
+    }
+}
+
+#[test]
+fn a_finding_opens_one_incident_that_names_it_and_ends_when_it_is_found_no_more() {
+    let input = epochs(80, |second| match second {
+        2 => vec![event(second, "access", "read", "elsewhere"), event(second, "finding", "tamper", "row 7")],
+        // Found again: the same incident, for longer.
+        12 => vec![event(second, "finding", "tamper", "row 7")],
+        15 => vec![event(second, "finding", "mirror_edit", "row 9")],
+        _ => Vec::new(),
+    });
+    let changes = run(&tuning(), 1, 10, Resume::default(), &input);
+    let incidents = outputs::<Incident>(&changes, Dataset::Incidents);
+    let second = |at_us: i64| (at_us - START_US) / TICK_US;
+    let told: Vec<_> = incidents.iter().map(|it| (it.state, second(it.at_us), it.cause.nodes.join(","))).collect();
+    let linger_s = tuning().recovery.linger_s;
+    let expected = [
+        (IncidentState::Open, 2, "row 7".to_owned()),
+        (IncidentState::Update, 15, "row 7,row 9".to_owned()),
+        (IncidentState::Update, 12 + FINDING_S, "row 9".to_owned()),
+        (IncidentState::Resolved, 15 + FINDING_S + linger_s, "row 9".to_owned()),
+    ];
+    assert_eq!(told, expected);
+    assert!(incidents.iter().all(|it| it.incident_id == incidents[0].incident_id && it.service == "~audit"));
+    let cause = &incidents[0].cause;
+    assert_eq!(cause.detector, Detector::AuditIntegrity);
+    assert_eq!(cause.evidence, "tamper of row 7, found by ann: {\"at\":2}");
+    assert!(outputs::<evenkeel_schemas::Command>(&changes, Dataset::Commands).is_empty(), "a person looks at it");
+    let audited = entries(&changes);
+    let count = |of: &str| audited.iter().filter(|entry| entry.event_type == of).count();
+    assert_eq!((count("finding"), count("verdict"), count("incident")), (3, 4, 4));
+}
+
+#[test]
+fn a_finding_that_is_told_late_is_no_older_or_newer_than_it_is() {
+    let (late, early) = (event(1, "finding", "stale", "a"), event(999, "finding", "stale", "b"));
+    let input = epochs(9, |second| if second == 5 { vec![late.clone(), early.clone()] } else { Vec::new() });
+    let verdicts = outputs::<Verdict>(&run(&tuning(), 1, 10, Resume::default(), &input), Dataset::Verdicts);
+    let since = |node: &str| {
+        let verdict = verdicts.iter().find(|it| it.key.get(Dimension::Node) == Some(node)).unwrap();
+        (verdict.since_us - START_US) / TICK_US
+    };
+    assert_eq!((since("a"), since("b")), (1, 5));
+}
+
+#[test]
+fn findings_are_bounded_and_end_for_any_number_of_workers_and_over_a_restart() {
+    let row =
+        |second: i64, number: i64| event(second, "finding", "mirror_edit", &format!("row {}", second * 100 + number));
+    let input =
+        epochs(60, |second| if second < 10 { (0..100).map(|number| row(second, number)).collect() } else { vec![] });
+    let calm = run(&tuning(), 1, 7, Resume::default(), &input);
+    assert_eq!(entries(&calm).iter().filter(|entry| entry.event_type == "finding").count(), 1_000);
+    let verdicts = outputs::<Verdict>(&calm, Dataset::Verdicts);
+    let of = |decision| verdicts.iter().filter(move |it| it.decision == decision).count();
+    assert_eq!(of(Decision::Fire), of(Decision::Clear), "whatever begins ends");
+    assert_eq!(of(Decision::Fire), 16 * 17, "sixteen buckets of sixteen and the others");
+    assert_eq!(outputs::<Incident>(&calm, Dataset::Incidents).last().unwrap().state, IncidentState::Resolved);
+    for (workers, batch) in [(2, 1_000), (4, 3)] {
+        let changes = run(&tuning(), workers, batch, Resume::default(), &input);
+        changes.iter().zip(&calm).for_each(|(after, before)| assert_same(after, before, workers));
+    }
+    for cut in [3, 15, 31] {
+        let resume = common::resume(&tuning(), &calm[..cut]);
+        let again = resume.bindings[0].epoch.0 as usize + 1;
+        let rest = run(&tuning(), 2, 100, resume, &input[again..]);
+        rest.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
+    }
+}

@@ -75,6 +75,13 @@ else
   step "HAProxy loop: a failing server is found and heals" env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/loop.py
 fi
 
+if why=$(missing psql kcat java mvn); then
+  skip "PostgreSQL and Debezium" "$why"
+else
+  step "PostgreSQL and Debezium: every change is chained, over a crash of everything" \
+    env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/loop.py
+fi
+
 if [ -z "${LONG:-}" ]; then
   skip "kill -9 of evenkeel and broker; ten minutes of load" "LONG=1 runs them, a quarter of an hour"
 else

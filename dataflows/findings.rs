@@ -10,7 +10,7 @@ use crate::epochs::Moment;
 use crate::operators::fold::{Machine, hash_of};
 use crate::state::from_json;
 use crate::tuning::{Detection, TICK_US};
-use evenkeel_schemas::{AuditEvent, Coordinates, Detector, Dimension, Key, Verdict};
+use evenkeel_schemas::{AuditEvent, Change, Coordinates, Detector, Dimension, Key, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,7 @@ const EVIDENCE_CHARACTERS: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub at: Coordinates,
+    /// When, µs since the Unix epoch; 0 if nobody knows.
     pub event_time_us: i64,
     pub entity: String,
     /// What was found, a code.
@@ -49,6 +50,14 @@ impl From<(Coordinates, &AuditEvent)> for Finding {
 }
 
 impl Finding {
+    /// Somebody changed the mirror of the audit log.
+    pub fn of_mirror(at: Coordinates, change: &Change, row: &str, what: &str) -> Self {
+        let (event_time_us, op) = (change.event_time_us, "mirror_edit".to_owned());
+        let entity = format!("{}/{row}", change.table);
+        let evidence = cut(&format!("{what}: {entity}, by {}", change.actor));
+        Self { at, event_time_us, entity, op, evidence }
+    }
+
     /// The bucket of its entity.
     pub fn bucket(&self) -> String {
         format!("{:02}", hash_of(&self.entity) % BUCKETS)
@@ -56,7 +65,7 @@ impl Finding {
 }
 
 /// Evidence of a bounded length.
-pub(crate) fn cut(evidence: &str) -> String {
+fn cut(evidence: &str) -> String {
     evidence.chars().take(EVIDENCE_CHARACTERS).collect()
 }
 
@@ -90,7 +99,8 @@ impl Machine for Findings {
             return;
         }
         // It may be told late, but not before it happened.
-        let at_us = finding.event_time_us.min(now.now_us);
+        let known_us = if finding.event_time_us == 0 { now.now_us } else { finding.event_time_us };
+        let at_us = known_us.min(now.now_us);
         let key = Key::new([(Dimension::Service, SERVICE), (Dimension::Node, entity)]);
         let verdict = verdict(&key, Detector::AuditIntegrity, &finding.op, at_us, finding.evidence);
         said.push(verdict.clone());

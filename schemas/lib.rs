@@ -25,6 +25,7 @@ mod health;
 mod histogram;
 mod incident;
 mod key;
+pub mod mirror;
 mod outcome;
 mod record;
 mod rejection;

@@ -80,6 +80,9 @@ if why=$(missing psql kcat java mvn); then
 else
   step "PostgreSQL and Debezium: every change is chained, over a crash of everything" \
     env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/loop.py
+  step "the mirror of the audit log builds" cargo build --release -p evenkeel-mirror &&
+    step "a mirror of the audit log in PostgreSQL: copied once, and no change of it goes unseen" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/mirror.py
 fi
 
 if [ -z "${LONG:-}" ]; then

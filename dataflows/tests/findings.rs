@@ -27,16 +27,20 @@ fn event(second: i64, event_type: &str, op: &str, entity: &str) -> String {
 }
 
 /// Epochs of a second each, with the events of their second.
-fn epochs(seconds: i64, mut events: impl FnMut(i64) -> Vec<String>) -> Vec<EpochInput> {
+fn epochs(seconds: i64, events: impl FnMut(i64) -> Vec<String>) -> Vec<EpochInput> {
+    epochs_of(PARTITION, seconds, events)
+}
+
+fn epochs_of(partition: Partition, seconds: i64, mut events: impl FnMut(i64) -> Vec<String>) -> Vec<EpochInput> {
     let mut offset = 0;
     let epoch = |second: i64| {
         let now_us = START_US + second * TICK_US;
-        let mut batch = Batch::new(PARTITION);
+        let mut batch = Batch::new(partition);
         for event in events(second) {
             batch.push(offset, now_us, b"", event.as_bytes());
             offset += 1;
         }
-        let upper = Cut([(PARTITION, offset)].into_iter().filter(|(_, next)| *next > 0).collect());
+        let upper = Cut([(partition, offset)].into_iter().filter(|(_, next)| *next > 0).collect());
         let epoch = Epoch(second as u64);
         EpochInput { binding: Binding { epoch, now_us, resume: Epoch(0), upper }, batches: vec![batch] }
     };
@@ -133,4 +137,63 @@ fn findings_are_bounded_and_end_for_any_number_of_workers_and_over_a_restart() {
         let rest = run(&tuning(), 2, 100, resume, &input[again..]);
         rest.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
     }
+}
+
+/// Changes of a table that holds one entry, whole and with a forged actor.
+fn mirror_changes() -> [String; 4] {
+    // Of seq 0 in partition 0: previous hash is the genesis, the other hash was computed from the written rule with Python.
+    let row = |actor: &str| {
+        format!(
+            "{{\"partition\":0,\"seq\":0,\"epoch\":1,\"ts_us\":1767225601000000,\"event_type\":\"access\",\
+             \"table_name\":\"audit.events.v1\",\"op\":\"read\",\"actor\":\"{actor}\",\"entity\":\"x\",\"payload\":\"e30=\",\
+             \"previous_hash\":\"e5ezpDMgnSQomRfabUThfj+ay16J+HUr0/L38z70NXQ=\",\"current_hash\":\"Gb+NSMsXGvNuG756DsFgTsZeEZC12FdA7PHHd0+Ba68=\"}}"
+        )
+    };
+    let change = |op: &str, before: &str, after: &str| {
+        format!(
+            "{{\"op\":\"{op}\",\"before\":{before},\"after\":{after},\"source\":{{\"connector\":\"postgresql\",\
+             \"name\":\"cdc\",\"db\":\"app\",\"schema\":\"public\",\"table\":\"audit_log\",\"txId\":9,\
+             \"ts_us\":1767225602000000}}}}"
+        )
+    };
+    [
+        change("c", "null", &row("ann")),
+        change("u", &row("ann"), &row("eve")),
+        change("d", &row("eve"), "null"),
+        change("t", "null", "null"),
+    ]
+}
+
+#[test]
+fn copies_to_the_mirror_are_not_audited_and_any_other_change_of_it_is_a_finding() {
+    let partition = Partition { topic: Topic::Changes, partition: 0 };
+    let changes = mirror_changes();
+    let input = epochs_of(partition, 9, |second| if second == 3 { changes.to_vec() } else { Vec::new() });
+    let watched = Tuning { mirror_table: "app.public.audit_log".to_owned(), ..tuning() };
+    let said = run(&watched, 2, 10, Resume::default(), &input);
+    let audited: Vec<_> = entries(&said).into_iter().filter(|it| it.event_type == "change").map(|it| it.op).collect();
+    assert_eq!(audited, ["u", "d", "t"], "the insert is in the log already");
+    let verdicts = outputs::<Verdict>(&said, Dataset::Verdicts);
+    let mut found: Vec<_> =
+        verdicts.iter().map(|it| (it.key.get(Dimension::Node).unwrap(), it.evidence.as_str())).collect();
+    found.sort_unstable();
+    let by = "by postgresql/cdc/9";
+    let (row, all) = ("app.public.audit_log/0/0", "app.public.audit_log/*");
+    assert_eq!(
+        found,
+        [
+            (all, format!("all rows were deleted: {all}, {by}").as_str()),
+            (row, format!("a row was changed: actor: {row}, {by}").as_str()),
+        ]
+    );
+    let incident = &outputs::<Incident>(&said, Dataset::Incidents)[0];
+    assert_eq!(
+        (incident.cause.detector, incident.cause.nodes.join(" ")),
+        (Detector::AuditIntegrity, format!("{all} {row}"))
+    );
+
+    // Of another table the same changes are changes.
+    let said = run(&tuning(), 1, 10, Resume::default(), &input);
+    assert_eq!(entries(&said).iter().filter(|it| it.event_type == "change").count(), 4);
+    assert!(outputs::<Verdict>(&said, Dataset::Verdicts).is_empty());
 }

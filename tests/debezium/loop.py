@@ -250,10 +250,10 @@ def check_chain(parts, changes):
         f"{len(entries)} entries, the chain is whole")
 
 
-def check_replay(parts):
+def check_replay(parts, *options):
     expect(parts.run.poll() is None, f"`evenkeel run` ended with {parts.run.returncode}")
     stop(parts.run)
-    replay = subprocess.run([BINARY, "replay", "--brokers", parts.brokers, "--check"], stdout=subprocess.PIPE, stderr=parts.log, text=True)
+    replay = subprocess.run([BINARY, "replay", "--brokers", parts.brokers, "--check", *options], stdout=subprocess.PIPE, stderr=parts.log, text=True)
     expect(replay.returncode == 0, f"replay --check: {replay.stdout.strip()}")
     say("a replay says the same")
 

@@ -12,7 +12,8 @@ use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    AuditEvent, Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome, Verdict,
+    AuditEvent, AuditEventType, Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState,
+    Outcome, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +22,20 @@ use timely::dataflow::channels::pact::Exchange;
 
 /// Who evenkeel is in its own log.
 const ACTOR: &str = "evenkeel";
+
+/// How evenkeel names its own configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured {
+    /// The entity, and who says so.
+    pub entity: &'static str,
+    /// What it says of it when it starts.
+    pub op: &'static str,
+    /// Where the state keeps the last event that said so, as received.
+    pub state_key: &'static str,
+}
+
+/// The event with which evenkeel says how it is configured, see [`Configured`].
+pub const CONFIGURED: Configured = Configured { entity: ACTOR, op: "start", state_key: "configuration" };
 
 /// An entry before it is chained; the derived order is the order in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -127,6 +142,13 @@ impl Draft {
         Self::decided(6, command.at_us, command.command_id.clone(), op, "command", what)
     }
 
+    /// What the state keeps of it: evenkeel's own configuration, for its next start.
+    fn kept(&self) -> Option<Output> {
+        let says = (self.event_type.as_str(), self.entity.as_str(), self.op.as_str());
+        let is_configuration = says == (AuditEventType::Configuration.name(), CONFIGURED.entity, CONFIGURED.op);
+        is_configuration.then(|| record(CONFIGURED.state_key.to_owned(), Some(self.payload.clone())))
+    }
+
     fn entry(self, epoch: u64) -> Entry {
         let Self { ts_us, event_type, table, op, actor, entity, payload, .. } = self;
         Entry { partition: 0, epoch, seq: 0, ts_us, event_type, table, op, actor, entity, payload }
@@ -155,6 +177,7 @@ pub(crate) fn chain<'s>(
             drafts.sort();
             let chain = chains.get_mut(&partition).expect("every partition has its chain");
             for draft in drafts {
+                put.extend(draft.kept());
                 let key = draft.entity.clone().into_bytes();
                 let value = chain.append(draft.entry(now.epoch.0));
                 put.push(Output { dataset: Dataset::Audit, partition, key, value });

@@ -44,6 +44,7 @@ mod wire;
 mod worker;
 
 pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
+pub use chain::{CONFIGURED, Configured};
 pub use engine::{Engine, Resume, Stopped};
 pub use links::Links;
 pub use state::State;

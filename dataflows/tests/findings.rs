@@ -5,7 +5,7 @@
 mod common;
 
 use common::{EpochInput, START_US, assert_same, run};
-use evenkeel_dataflows::{Batch, Changes, Detection, Resume, TICK_US, Tuning};
+use evenkeel_dataflows::{Batch, CONFIGURED, Changes, Detection, Resume, TICK_US, Tuning};
 use evenkeel_schemas::audit::Entry;
 use evenkeel_schemas::{Binding, Cut, Dataset, Detector, Dimension, Epoch, Incident, IncidentState, Partition, Topic};
 use evenkeel_schemas::{Decision, Verdict};
@@ -100,6 +100,21 @@ fn a_finding_opens_one_incident_that_names_it_and_ends_when_it_is_found_no_more(
     let audited = entries(&changes);
     let count = |of: &str| audited.iter().filter(|entry| entry.event_type == of).count();
     assert_eq!((count("finding"), count("verdict"), count("incident")), (3, 4, 4));
+}
+
+#[test]
+fn the_last_configuration_is_kept_for_the_next_start() {
+    let own = |second: i64, op: &str| event(second, "configuration", op, "evenkeel");
+    let input = epochs(5, |second| match second {
+        1 | 3 => vec![event(second, "configuration", "start", "other"), own(second, "start"), own(second, "set")],
+        _ => Vec::new(),
+    });
+    let (calm, other) =
+        (run(&tuning(), 1, 10, Resume::default(), &input), run(&tuning(), 4, 1, Resume::default(), &input));
+    calm.iter().zip(&other).for_each(|(after, before)| assert_same(after, before, 4));
+    let state = common::resume(&tuning(), &calm).state;
+    let (_, kept) = state.iter().find(|(key, _)| key == CONFIGURED.state_key.as_bytes()).unwrap();
+    assert_eq!(kept, own(3, "start").as_bytes());
 }
 
 #[test]

@@ -53,10 +53,10 @@ class Parts:
         expect(done.returncode == 0, f"{part}/{name} failed, see above")
         return done.stdout.strip()
 
-    def up(self):
-        """Starts what does not run."""
+    def up(self, *options):
+        """Starts what does not run, evenkeel with these options."""
         self.script("kafka", "up.sh")
-        self.start_run()
+        self.start_run(*options)
         self.script("debezium", "up.sh")
 
     def start_run(self, *options):
@@ -215,7 +215,7 @@ def kill_everything(parts, changes, count):
     expect(failed, "the database was killed, and changes went on")
     unknown = set(changes.sent) - changes.acknowledged
     say(f"killed everything after {len(changes.acknowledged)} changes; of {len(unknown)} nobody knows whether it was made")
-    parts.up()
+    parts.up("--mode", "suggest")
     database = Database(parts)
     for kind, row in unknown:
         # It happened or it did not: the table tells, and the chain has to agree.
@@ -236,6 +236,7 @@ def check_chain(parts, changes):
 
     entries, found = wait("every change in audit.log.v1", 60, all_there)
     expect(set(found) == changes.acknowledged, f"in the chain, and nobody made it: {set(found) - changes.acknowledged}")
+    check_configurations([value for value, _ in entries])
     order = {kind: at for at, kind in enumerate("crud")}
     first = {}
     for at, key in enumerate(found):
@@ -248,6 +249,13 @@ def check_chain(parts, changes):
     expect(verify.returncode == 0, f"verify.py kafka: {verify.stdout.strip()}")
     say(f"{len(changes.acknowledged)} changes, none missing; {len(found) - len(set(found))} of them twice, sent again after the crash; "
         f"{len(entries)} entries, the chain is whole")
+
+
+def check_configurations(entries):
+    """Each start that changed something said so, once."""
+    opened = map(unpack_entry, entries)
+    said = [json.loads(payload)["detail"]["changed"] for _, _, _, event_type, payload in opened if event_type == "configuration"]
+    expect(said == [{}, {"mode": {"from": "observe", "to": "suggest"}}], f"configurations in the log: {said}")
 
 
 def check_replay(parts, *options):

@@ -12,7 +12,8 @@ use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState, Outcome, Verdict,
+    AuditEvent, AuditEventType, Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState,
+    Outcome, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +22,20 @@ use timely::dataflow::channels::pact::Exchange;
 
 /// Who evenkeel is in its own log.
 const ACTOR: &str = "evenkeel";
+
+/// How evenkeel names its own configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Configured {
+    /// The entity, and who says so.
+    pub entity: &'static str,
+    /// What it says of it when it starts.
+    pub op: &'static str,
+    /// Where the state keeps the last event that said so, as received.
+    pub state_key: &'static str,
+}
+
+/// The event with which evenkeel says how it is configured, see [`Configured`].
+pub const CONFIGURED: Configured = Configured { entity: ACTOR, op: "start", state_key: "configuration" };
 
 /// An entry before it is chained; the derived order is the order in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,6 +88,14 @@ impl Draft {
         Self::received(record, record.timestamp_us, "tombstone", String::new(), String::new())
     }
 
+    /// The entry of what somebody had to say to the audit log: its payload as received.
+    pub fn of_audit_event(record: Record<'_>, event: AuditEvent) -> Self {
+        let AuditEvent { event_time_us, event_type, op, actor, entity, .. } = event;
+        let (event_type, table) = (event_type.name().to_owned(), record.at.topic.name().to_owned());
+        let (at, ts_us, payload) = (Some(record.at), event_time_us, record.payload.to_vec());
+        Self { rank: 3, at, ts_us, entity, op, event_type, table, actor, payload }
+    }
+
     fn received(record: Record<'_>, ts_us: i64, op: &str, table: String, actor: String) -> Self {
         let (entity, op) = (format!("{table}{}", String::from_utf8_lossy(record.key)), op.to_owned());
         let (at, event_type, payload) = (Some(record.at), "change".to_owned(), record.payload.to_vec());
@@ -92,7 +115,7 @@ impl Draft {
             Decision::Hold => return None,
         };
         let what = (Dataset::Verdicts, json(verdict));
-        Some(Self::decided(3, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
+        Some(Self::decided(4, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
     }
 
     /// The entry of an incident.
@@ -103,7 +126,7 @@ impl Draft {
             IncidentState::Resolved => "resolved",
         };
         let what = (Dataset::Incidents, json(incident));
-        Self::decided(4, incident.at_us, incident.incident_id.clone(), op, "incident", what)
+        Self::decided(5, incident.at_us, incident.incident_id.clone(), op, "incident", what)
     }
 
     /// The entry of a command.
@@ -116,7 +139,14 @@ impl Draft {
             CommandKind::Scale => "scale",
         };
         let what = (Dataset::Commands, json(command));
-        Self::decided(5, command.at_us, command.command_id.clone(), op, "command", what)
+        Self::decided(6, command.at_us, command.command_id.clone(), op, "command", what)
+    }
+
+    /// What the state keeps of it: evenkeel's own configuration, for its next start.
+    fn kept(&self) -> Option<Output> {
+        let says = (self.event_type.as_str(), self.entity.as_str(), self.op.as_str());
+        let is_configuration = says == (AuditEventType::Configuration.name(), CONFIGURED.entity, CONFIGURED.op);
+        is_configuration.then(|| record(CONFIGURED.state_key.to_owned(), Some(self.payload.clone())))
     }
 
     fn entry(self, epoch: u64) -> Entry {
@@ -147,6 +177,7 @@ pub(crate) fn chain<'s>(
             drafts.sort();
             let chain = chains.get_mut(&partition).expect("every partition has its chain");
             for draft in drafts {
+                put.extend(draft.kept());
                 let key = draft.entity.clone().into_bytes();
                 let value = chain.append(draft.entry(now.epoch.0));
                 put.push(Output { dataset: Dataset::Audit, partition, key, value });

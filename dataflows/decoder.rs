@@ -6,6 +6,7 @@
 use crate::batch::{Batch, Output, Record};
 use crate::chain::Draft;
 use crate::dictionary::{Dictionary, UNKNOWN};
+use crate::findings::Finding;
 use crate::operators::window::{NAMED_EVERY_US, Name};
 use crate::policy::Order;
 use crate::recovery::News;
@@ -16,8 +17,10 @@ use crate::state::output;
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use crate::vitals::Vital;
 use crate::worker::Start;
+use evenkeel_schemas::mirror::{MirrorChange, judge_mirror};
 use evenkeel_schemas::{
-    Binding, Control, Dataset, Dimension, Event, Key, Reason, Rejection, Request, Topic, decode_requests,
+    AuditEvent, AuditEventType, Binding, Change, Control, Dataset, Dimension, Event, Key, Reason, Rejection, Request,
+    Topic, decode_requests,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -152,15 +155,41 @@ impl Decoder {
                 }
                 Some(reason) => self.disbelieve(reason, probe.event_time_us, record),
             },
-            Event::Change(Some(change)) => self.said.drafts.push(Draft::of_change(record, change)),
+            Event::Change(Some(change)) => self.change(record, change),
             Event::Change(None) => self.said.drafts.push(Draft::of_tombstone(record)),
             Event::Control(control) => self.order(Order { at: record.at, control }),
             Event::Outcome(outcome) => {
                 self.said.drafts.push(Draft::from((record.at, outcome.clone())));
                 self.said.news.push(News::Outcome(record.at, outcome));
             }
+            Event::Audit(event) => self.audit(record, event),
             Event::Rejected(rejection) => self.reject(&rejection),
         }
+    }
+
+    /// A change is audited, but for one: an entry of the log that was copied to its mirror is in the log already, and
+    /// its entry would be copied, and captured, and audited again, for ever.
+    fn change(&mut self, record: Record<'_>, change: Change) {
+        if change.table == self.tuning.mirror_table {
+            match judge_mirror(change.operation, record.payload) {
+                MirrorChange::Copied => return,
+                MirrorChange::Edited { row, what } => self.found(Finding::of_mirror(record.at, &change, &row, &what)),
+            }
+        }
+        self.said.drafts.push(Draft::of_change(record, change));
+    }
+
+    fn audit(&mut self, record: Record<'_>, event: AuditEvent) {
+        if event.event_type == AuditEventType::Finding {
+            self.found(Finding::from((record.at, &event)));
+        }
+        self.said.drafts.push(Draft::of_audit_event(record, event));
+    }
+
+    /// Hears of a finding; like an error it is not kept waiting.
+    fn found(&mut self, finding: Finding) {
+        self.urgent.store(true, Ordering::Relaxed);
+        self.said.vitals.push((finding.bucket(), Vital::Finding(finding)));
     }
 
     fn order(&mut self, order: Order) {

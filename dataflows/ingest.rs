@@ -108,5 +108,6 @@ fn standing(state: &State) -> Vec<News> {
     let latches = state.under("fold/detect/").flat_map(|(_, value)| crate::detect::standing(value));
     let gauges = state.under("fold/saturation/").flat_map(|(_, value)| crate::saturation::standing(value));
     let pulses = state.under("fold/silence/").flat_map(|(_, value)| crate::silence::standing(value));
-    latches.chain(gauges).chain(pulses).map(News::Standing).collect()
+    let findings = state.under("fold/findings/").flat_map(|(_, value)| crate::findings::standing(value));
+    latches.chain(gauges).chain(pulses).chain(findings).map(News::Standing).collect()
 }

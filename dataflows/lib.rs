@@ -6,8 +6,10 @@
 //! records ─ingest─┬► sheaves ─requests (windows, detect)──────────► verdicts ─active─► causes ─┐
 //!                 ├► vital signs ─vitals (saturation, silence)──►      "   ───┐                 ▼
 //!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (incidents, commands)
-//!                 └► changes, orders, outcomes ─────────────────► chain ◄────────────────── what was decided
+//!                 └► changes, orders, outcomes, audit events ───► chain ◄────────────────── what was decided
 //! ```
+//! What was found of the audit log ([`findings`]) is judged with the vital signs: an operator of its own would cost every
+//! epoch.
 //!
 //! Outputs are a function of the bindings and records, whatever the number of workers and the sizes of batches (law L1).
 
@@ -21,6 +23,7 @@ pub mod detectors;
 mod dictionary;
 mod engine;
 mod epochs;
+mod findings;
 mod gather;
 mod graph;
 mod incidents;
@@ -41,6 +44,7 @@ mod wire;
 mod worker;
 
 pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
+pub use chain::{CONFIGURED, Configured};
 pub use engine::{Engine, Resume, Stopped};
 pub use links::Links;
 pub use state::State;

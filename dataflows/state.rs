@@ -6,6 +6,7 @@
 //! | `slot/<width>/<shard>/<slot modulo ring>` | a closed slot of a shard, see [`crate::operators::slot`] |
 //! | `fold/<name>/<key>` | the state of a fold, as JSON; the key is the name or the identity of what it is about |
 //! | `audit/<partition>` | next sequence number and head of a chain, as JSON |
+//! | `configuration` | the last event with which evenkeel said how it is configured, as received |
 
 use crate::Output;
 use evenkeel_schemas::Dataset;

@@ -58,6 +58,9 @@ pub struct Tuning {
     pub audit_partitions: u32,
     /// The origin in the genesis of the audit chain.
     pub origin: String,
+    /// The table that holds a copy of the audit log, as changes name it: `database.schema.table`; empty if there is none.
+    /// Copies are not audited again; any other change of it is a finding.
+    pub mirror_table: String,
     /// What is done with commands until an order says otherwise.
     pub mode: Mode,
     /// The detectors' limits.
@@ -102,6 +105,9 @@ pub struct Detection {
     pub watch_per_mille: i64,
     /// A node is silent after so many missed heartbeats.
     pub missed_heartbeats: i64,
+    /// What was found wrong with the audit log stands so long after it was found last, s; who looks for it on a schedule
+    /// should look more often.
+    pub finding_s: i64,
 }
 
 /// The recovery rules' times.
@@ -137,6 +143,7 @@ impl Default for Tuning {
             baseline_windows: WINDOWS.iter().map(|spec| spec.name.to_owned()).collect(),
             audit_partitions: 4,
             origin: evenkeel_schemas::audit::ORIGIN.to_owned(),
+            mirror_table: String::new(),
             mode: Mode::Observe,
             detection: Detection::default(),
             recovery: Recovery::default(),
@@ -163,6 +170,7 @@ impl Default for Detection {
             exhaustion_s: 30,
             watch_per_mille: 700,
             missed_heartbeats: 3,
+            finding_s: 600,
         }
     }
 }
@@ -190,9 +198,11 @@ impl Tuning {
             ("baseline_every_s: 1 to 60", (1..=60).contains(&self.baseline_every_s)),
             ("baseline_windows: some of 10s, 1m, 5m and 1h, in this order", self.said_windows().is_some()),
             ("audit_partitions: 1 to 256", (1..=256).contains(&self.audit_partitions)),
+            ("mirror_table: at most 256 bytes", self.mirror_table.len() <= 256),
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
+            ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
         ];
         match rules.iter().find(|(_, holds)| !holds) {

@@ -1,6 +1,8 @@
-//! `vitals`: what nodes say of themselves in, telemetry and heartbeats; verdicts about it out.
+//! `vitals`: what nodes say of themselves in, telemetry and heartbeats, and what was found of the audit log; verdicts about
+//! it out.
 
 use crate::epochs::Epochs;
+use crate::findings::{Finding, Findings};
 use crate::operators::epochwise::{alone, epochwise};
 use crate::operators::fold::{Keys, hash_of};
 use crate::recovery::News;
@@ -11,16 +13,18 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 
-/// What is said of a metric or a node.
+/// What is said of a metric, a node or the audit log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Vital {
     /// Of a metric.
     Sample(Sample),
     /// Of a node.
     Sign(Sign),
+    /// Of the audit log.
+    Finding(Finding),
 }
 
-/// Judges metrics and heartbeats, by their keys.
+/// Judges metrics, heartbeats and findings, by their keys.
 pub(crate) fn vitals<'s>(
     vitals: Stream<'s, u64, Vec<(String, Vital)>>,
     epochs: &Epochs,
@@ -30,21 +34,24 @@ pub(crate) fn vitals<'s>(
     let (limits, state) = (&start.tuning.detection, &start.recovered.state);
     let mut saturation = Keys::recovered(Saturation(limits.clone()), state, place);
     let mut silence = Keys::recovered(Silence(limits.clone()), state, place);
+    let mut findings = Keys::recovered(Findings(limits.clone()), state, place);
     let mut verdicts = Vec::new();
     let by_key = Exchange::new(|(key, _): &(String, Vital)| hash_of(key));
     epochwise("vitals", (vitals, by_key), alone(), epochs, move |now, vitals, _, news, put| {
         if now.warm {
             return;
         }
-        let (mut samples, mut signs) = (Vec::new(), Vec::new());
+        let (mut samples, mut signs, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for (key, vital) in vitals.into_iter().flatten() {
             match vital {
                 Vital::Sample(sample) => samples.push((key, sample)),
                 Vital::Sign(sign) => signs.push((key, sign)),
+                Vital::Finding(finding) => found.push((key, finding)),
             }
         }
         saturation.step(now, samples, &mut verdicts, put);
         silence.step(now, signs, &mut verdicts, put);
+        findings.step(now, found, &mut verdicts, put);
         news.extend(verdicts.drain(..).map(News::Verdict));
     })
 }

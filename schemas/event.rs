@@ -2,7 +2,8 @@
 
 use crate::encodings::{Encoding, decode_slowly, view};
 use crate::{
-    Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic, decode_request,
+    AuditEvent, Change, Control, Coordinates, Outcome, Probe, Reason, Rejection, Request, Telemetry, Topic,
+    decode_request,
 };
 use serde::Deserialize;
 use std::ops::RangeInclusive;
@@ -29,6 +30,8 @@ pub enum Event<'a> {
     Control(Control),
     /// What came of a command.
     Outcome(Outcome),
+    /// Something for the audit log.
+    Audit(AuditEvent),
     /// No event: which field or byte, and why.
     Rejected(Rejection),
 }
@@ -106,6 +109,7 @@ impl<'a> Event<'a> {
             }
             Topic::Control => Self::Control(decode_json(payload)?),
             Topic::Outcomes => Self::Outcome(decode_json(payload)?),
+            Topic::AuditEvents => Self::Audit(decode_json(payload)?),
         })
     }
 }

@@ -13,6 +13,7 @@
 //! [`Event::decode`] maps each to the one [`Event`]. Fields may be added to a version, never removed or re-typed;
 //! unknown fields pass.
 
+mod audit_event;
 mod change;
 mod command;
 mod control;
@@ -23,6 +24,7 @@ mod health;
 mod histogram;
 mod incident;
 mod key;
+pub mod mirror;
 mod outcome;
 mod record;
 mod rejection;
@@ -34,8 +36,7 @@ mod topic;
 mod varint;
 mod verdict;
 
-pub use evenkeel_audit as audit;
-
+pub use audit_event::{AuditEvent, AuditEventType, Detail, MAX_DETAIL_BYTES, MAX_OP_BYTES};
 pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, Mode};
 pub use control::Control;
@@ -60,6 +61,8 @@ pub use topic::{Dataset, Topic};
 pub use varint::{read_varint, write_varint};
 pub use verdict::{Decision, Detector, Verdict};
 
+pub use evenkeel_audit as audit;
+
 /// The schema of requests in Protocol Buffers, proto3: what users generate code from.
 pub const REQUEST_PROTO: &str = include_str!("request.proto");
 
@@ -69,6 +72,7 @@ pub const REQUEST_AVSC: &str = include_str!("request.avsc");
 /// Name and text of each JSON Schema file, sorted by name.
 pub fn json_schemas() -> &'static [(&'static str, &'static str)] {
     &[
+        ("audit_event", include_str!("json/audit_event.schema.json")),
         ("baseline", include_str!("json/baseline.schema.json")),
         ("change", include_str!("json/change.schema.json")),
         ("command", include_str!("json/command.schema.json")),

@@ -24,12 +24,22 @@ pub enum Topic {
     /// What came of a command.
     #[serde(rename = "ops.acks.v1")]
     Outcomes = 5,
+    /// What others have to say to the audit log.
+    #[serde(rename = "audit.events.v1")]
+    AuditEvents = 6,
 }
 
 impl Topic {
     /// Every input topic, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Requests, Self::Telemetry, Self::Probes, Self::Changes, Self::Control, Self::Outcomes];
+    pub const ALL: [Self; 7] = [
+        Self::Requests,
+        Self::Telemetry,
+        Self::Probes,
+        Self::Changes,
+        Self::Control,
+        Self::Outcomes,
+        Self::AuditEvents,
+    ];
 
     /// The topic's name on a broker.
     pub const fn name(self) -> &'static str {
@@ -40,6 +50,7 @@ impl Topic {
             Self::Changes => "db.changes.v1",
             Self::Control => "ops.control.v1",
             Self::Outcomes => "ops.acks.v1",
+            Self::AuditEvents => "audit.events.v1",
         }
     }
 

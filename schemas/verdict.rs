@@ -17,6 +17,8 @@ pub enum Detector {
     ErrorRate,
     /// The latency against its own longer baseline.
     Latency,
+    /// Somebody found the audit log, or a copy of it, other than it should be.
+    AuditIntegrity,
 }
 
 /// What the rule decided.

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod cold;
+pub mod configuration;
 pub mod demo;
 pub mod embedded;
 pub mod encode;

@@ -79,6 +79,16 @@ else
   step "HAProxy loop: a failing server is found and heals" env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/loop.py
 fi
 
+if why=$(missing psql kcat java mvn); then
+  skip "PostgreSQL and Debezium" "$why"
+else
+  step "PostgreSQL and Debezium: every change is chained, over a crash of everything" \
+    env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/loop.py
+  step "the mirror of the audit log builds" cargo build --release -p evenkeel-mirror &&
+    step "a mirror of the audit log in PostgreSQL: copied once, and no change of it goes unseen" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/mirror.py
+fi
+
 if [ -z "${LONG:-}" ]; then
   skip "kill -9 of evenkeel and broker; ten minutes of load" "LONG=1 runs them, a quarter of an hour"
 else

@@ -249,7 +249,8 @@ def check_bindings(world, sent):
     for at in range(1, len(bindings)):
         expect(bindings[at - 1]["now_us"] <= bindings[at]["now_us"], f"the present goes back in epoch {at}")
         expect(all(cuts[at].get(key, 0) >= offset for key, offset in cuts[at - 1].items()), f"a cut goes back in epoch {at}")
-    read = sum(cuts[-1].values())
+    # `run` itself says there how it is configured.
+    read = sum(offset for (topic, _), offset in cuts[-1].items() if topic != "audit.events.v1")
     expect(read == sent["records"], f"the load sent {sent['records']} records, the last cut holds {read}")
     return [binding["now_us"] for binding in bindings]
 

@@ -176,6 +176,44 @@ fn outcomes_decode() {
     assert_bytes(outcome, golden!("outcome.v1.json"));
 }
 
+#[test]
+fn audit_events_decode() {
+    let fields = r#"{"column":"actor","large":9007199254740993}"#;
+    let finding = AuditEvent {
+        event_time_us: 1_795_246_474_000_000,
+        event_type: AuditEventType::Finding,
+        op: "mirror_edit".into(),
+        actor: "mirror".into(),
+        entity: "audit_log/2/17".into(),
+        detail: Detail::fields(&serde_json::from_str(fields).unwrap()),
+    };
+    assert_eq!(finding.detail.words(), fields, "kept as it was written");
+    let access = AuditEvent {
+        event_time_us: 1_795_246_475_000_000,
+        event_type: AuditEventType::Access,
+        op: "read".into(),
+        actor: "ada".into(),
+        entity: "audit/partition=2".into(),
+        detail: Detail::text("a look at \"café\""),
+    };
+    assert_eq!(access.detail.words(), "a look at \"café\"");
+    let goldens = [(finding, golden!("audit_event-finding.v1.json")), (access, golden!("audit_event-access.v1.json"))];
+    for (event, bytes) in goldens {
+        assert_eq!(decode(Topic::AuditEvents, bytes), Event::Audit(event.clone()));
+        assert_bytes(event, bytes);
+    }
+}
+
+#[test]
+fn the_code_of_an_audit_event_is_one() {
+    for (op, holds) in
+        [("a", true), ("a_1", true), ("A", false), ("1a", false), ("_a", false), ("a b", false), ("é", false)]
+    {
+        let payload = golden!("audit_event-access.v1.json").replacen("\"read\"", &format!("\"{op}\""), 1);
+        assert_eq!(matches!(decode(Topic::AuditEvents, &payload), Event::Audit(_)), holds, "{op}");
+    }
+}
+
 fn route() -> Key {
     Key::new([(Dimension::Route, "/pay/{id}"), (Dimension::Service, "checkout")])
 }
@@ -297,5 +335,5 @@ fn names_are_one_each() {
         assert_eq!(dataset as usize, number);
         assert!(Topic::from_name(dataset.topic()).is_none(), "outputs are no inputs");
     }
-    assert_eq!((Topic::from_number(6), Dataset::from_number(8)), (None, None));
+    assert_eq!((Topic::from_number(7), Dataset::from_number(8)), (None, None));
 }

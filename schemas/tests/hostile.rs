@@ -37,6 +37,9 @@ fn payload(topic: Topic, time: &str, name: &str, number: &str) -> String {
         Topic::Outcomes => {
             format!(r#"{{{time},"command_id":{name},"service":"checkout","status":"applied","x":{number}}}"#)
         }
+        Topic::AuditEvents => {
+            format!(r#"{{{time},"event_type":"access","op":"read","actor":"ada","entity":{name},"x":{number}}}"#)
+        }
         Topic::Changes => {
             format!(r#"{{"op":"c","source":{{"ts_us":{number},"table":{name}}},"after":{{"id":1}},"before":{{}}}}"#)
         }
@@ -146,7 +149,7 @@ fn nothing_is_lost_and_nothing_hostile_counts() {
         }
     }
     assert_eq!(found, expected);
-    assert_eq!(found.len(), KINDS.len() * 5 + 13, "every kind came to every topic");
+    assert_eq!(found.len(), KINDS.len() * 6 + 13, "every kind came to every topic");
     assert_eq!((events, hostiles, found.values().sum()), (RECORDS / 20 * 19, RECORDS / 20, RECORDS / 20));
     assert_eq!(next.values().sum::<u64>(), RECORDS, "every offset of every partition was spent");
 }

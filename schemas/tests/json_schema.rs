@@ -31,6 +31,11 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
         (Topic::Probes, schema("probe"), object(include_str!("../golden/probe.v1.json"))),
         (Topic::Outcomes, schema("outcome"), object(include_str!("../golden/outcome.v1.json"))),
     ];
+    for sample in
+        [include_str!("../golden/audit_event-finding.v1.json"), include_str!("../golden/audit_event-access.v1.json")]
+    {
+        inputs.push((Topic::AuditEvents, schema("audit_event"), object(sample)));
+    }
     let orders = [
         include_str!("../golden/control-set-mode.v1.json"),
         include_str!("../golden/control-kill-switch.v1.json"),
@@ -45,7 +50,8 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
 
 /// Values at the edges that a field's schema draws: (value, whether it is inside).
 fn edges(field: &Value) -> Vec<(Value, bool)> {
-    let mut edges = vec![(json!([]), false), (json!({}), false)];
+    let admits = |kind: &str| field["type"].as_array().is_some_and(|types| types.contains(&json!(kind)));
+    let mut edges = vec![(json!([]), false), (json!({}), admits("object"))];
     let integer = field["type"] == "integer";
     if let Some(minimum) = field["minimum"].as_i64() {
         let below = if integer { json!(minimum - 1) } else { json!(minimum as f64 * 1.001) };
@@ -66,10 +72,9 @@ fn edges(field: &Value) -> Vec<(Value, bool)> {
         edges.push((json!(""), field["minLength"].as_u64().unwrap_or(0) == 0));
         edges.push((json!(1), false));
     } else {
-        edges.push((json!("x"), false));
+        edges.push((json!("x"), admits("string")));
     }
-    let names_null = field["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
-    edges.push((Value::Null, names_null));
+    edges.push((Value::Null, admits("null")));
     edges.extend(field["enum"].as_array().into_iter().flatten().map(|value| (value.clone(), true)));
     edges
 }
@@ -170,6 +175,7 @@ fn enums_list_every_variant() {
     assert_enum::<Reason>(&rejection["reason"]);
     assert_enum::<Topic>(&rejection["topic"]);
     assert_enum::<MetricKind>(&schema("telemetry")["properties"]["kind"]);
+    assert_enum::<AuditEventType>(&schema("audit_event")["properties"]["event_type"]);
     assert_enum::<OutcomeStatus>(&schema("outcome")["properties"]["status"]);
     assert_enum::<Mode>(&schema("control")["oneOf"][0]["properties"]["mode"]);
     for name in ["baseline", "incident", "rollup", "verdict"] {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 /// Goldens by topic; mutants of all of them go to every topic.
-const PAYLOADS: [&str; 10] = [
+const PAYLOADS: [&str; 12] = [
     include_str!("../golden/request.v1.json"),
     include_str!("../golden/request-minimal.v1.json"),
     include_str!("../golden/telemetry.v1.json"),
@@ -19,6 +19,8 @@ const PAYLOADS: [&str; 10] = [
     include_str!("../golden/control-kill-switch.v1.json"),
     include_str!("../golden/control-retire-node.v1.json"),
     include_str!("../golden/outcome.v1.json"),
+    include_str!("../golden/audit_event-finding.v1.json"),
+    include_str!("../golden/audit_event-access.v1.json"),
 ];
 
 /// Bytes that mean something to a JSON parser, and some that mean nothing at all.
@@ -63,6 +65,13 @@ fn assert_total(payload: &[u8]) -> Result<(), TestCaseError> {
             Event::Change(Some(change)) => prop_assert!(change.table.len() <= 256 && change.event_time_us >= 0),
             Event::Control(control) => prop_assert!(!control.scope().is_empty() && control.event_time_us() > 0),
             Event::Outcome(outcome) => prop_assert!(!outcome.command_id.is_empty()),
+            Event::Audit(event) => {
+                prop_assert!(!event.actor.is_empty() && (1..=256).contains(&event.entity.len()));
+                prop_assert!((1..=MAX_OP_BYTES).contains(&event.op.len()) && event.op.is_ascii());
+                let json = serde_json::to_string(event).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
+                prop_assert!(event.detail.words().len() <= 3 * MAX_DETAIL_BYTES);
+            }
             Event::Rejected(rejection) => {
                 prop_assert_eq!(rejection.at, at);
                 prop_assert!(!rejection.detail.is_empty() && rejection.detail.chars().count() <= 200);
@@ -137,7 +146,7 @@ proptest! {
 
     #[test]
     fn bindings_survive(times in any::<([u64; 2], i64)>(), rows in vec(any::<(u8, u32, u64)>(), 0..9)) {
-        let place = |number: u8, partition| Partition { topic: Topic::ALL[usize::from(number % 6)], partition };
+        let place = |number: u8, partition| Partition { topic: Topic::ALL[usize::from(number) % Topic::ALL.len()], partition };
         let upper = rows.into_iter().map(|(number, partition, offset)| (place(number, partition), offset)).collect();
         let ([epoch, resume], now_us) = (times.0.map(Epoch), times.1);
         let binding = Binding { epoch, now_us, resume, upper: Cut(upper) };

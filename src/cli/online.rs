@@ -4,23 +4,28 @@ use super::config::{Config, pin};
 use super::{Ending, RunArgs, fatal};
 use crate::cluster::meeting::Terms;
 use crate::cluster::{Cluster, Place};
+use crate::configuration::Announced;
 use crate::embedded::{EmbeddedLedger, EmbeddedSource};
 use crate::http;
-use crate::kafka::{self, Connection, KafkaLedger, KafkaSource, topics};
+use crate::kafka::{self, Connection, KafkaLedger, KafkaSource, RecordProducer, topics};
 use crate::metrics::Metrics;
 use crate::pipeline::Pace;
-use crate::ports::{PortError, SystemClock};
+use crate::ports::{Clock, PortError, SystemClock};
 use crate::service::Service;
 use crate::ship::stop_signal;
-use evenkeel_schemas::Topic;
+use evenkeel_schemas::{Partition, Topic};
 use sha2::{Digest, Sha256};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Partitions of input topics that do not exist yet.
 const INPUT_PARTITIONS: u32 = 2;
+
+/// How long the event that says how this process is configured may take to be safe.
+const SAID_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
     let config = Config::new(args)?;
@@ -54,8 +59,7 @@ fn run_on_kafka(config: &Config, service: &Service<'_>) -> Result<(), PortError>
     let open = || {
         make_topics(&connection, config)?;
         let source = KafkaSource::new(connection.clone(), &Topic::ALL);
-        let ledger = KafkaLedger::new(connection.clone(), config.transactional_id.clone());
-        Ok((source, ledger, SystemClock))
+        Ok((source, ledger(&connection, config), SystemClock))
     };
     service.run(open, |_| {})
 }
@@ -70,9 +74,22 @@ fn run_in_cluster(place: &Place, config: &Config, service: &Service<'_>) -> Resu
     };
     let ledger = || {
         make_topics(&connection, config)?;
-        Ok(KafkaLedger::new(connection.clone(), config.transactional_id.clone()))
+        Ok(ledger(&connection, config))
     };
     cluster.run(own, ledger, || kafka::committed(&connection))
+}
+
+/// The ledger on Kafka, which says with what it is taken over. (A data directory is pinned to one tuning: there is nothing
+/// to say of it.)
+fn ledger(connection: &Connection, config: &Config) -> Announced<KafkaLedger> {
+    let ledger = KafkaLedger::new(connection.clone(), config.transactional_id.clone());
+    let connection = connection.clone();
+    let say = move |now_us, payload: &[u8]| {
+        let mut producer = RecordProducer::new(connection.clone())?;
+        producer.send(Partition { topic: Topic::AuditEvents, partition: 0 }, now_us, b"", payload)?;
+        producer.flush(SAID_WITHIN)
+    };
+    Announced::new(ledger, config.tuning.clone(), || SystemClock.now_us(), Box::new(say))
 }
 
 fn terms(place: &Place, config: &Config, connection: &Connection) -> Terms {

@@ -75,6 +75,7 @@ fn record(dice: &mut Dice, topic: Topic, at_us: i64, number: i64) -> (String, Ve
         Topic::Changes => (row, change(dice, at_us, number)),
         Topic::Control => (String::new(), order(dice, at_us, second)),
         Topic::Outcomes => (String::new(), outcome(dice, at_us, number)),
+        Topic::AuditEvents => (String::new(), audit_event(dice, at_us, second)),
     };
     match dice.below(60) {
         0 if topic != Topic::Changes => (key, vec![0xff, 0, 1, 2]),
@@ -148,5 +149,14 @@ fn outcome(dice: &mut Dice, at_us: i64, number: i64) -> String {
     let (service, status) = (dice.below(3), ["applied", "applied", "failed", "refused"][dice.below(4) as usize]);
     format!(
         "{{\"event_time_us\":{at_us},\"command_id\":\"CMD-{number:012}\",\"service\":\"s{service}\",\"status\":\"{status}\"}}"
+    )
+}
+
+fn audit_event(dice: &mut Dice, at_us: i64, second: i64) -> String {
+    let event_type = if second % 5 == 3 { "finding" } else { ["access", "configuration"][dice.below(2) as usize] };
+    format!(
+        "{{\"event_time_us\":{at_us},\"event_type\":\"{event_type}\",\"op\":\"read\",\"actor\":\"ada\",\
+         \"entity\":\"row {}\",\"detail\":{{\"n\":{second}}}}}",
+        dice.below(3)
     )
 }

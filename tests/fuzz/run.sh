@@ -28,7 +28,7 @@ unhex() { printf '%b' "$(sed 's/../\\x&/g' "$1")"; }
 mkdir -p target/corpus/event target/corpus/request target/corpus/audit target/corpus/tally target/corpus/binding
 mkdir -p target/corpus/protobuf target/corpus/avro target/corpus/batch
 number=0
-for type in request telemetry probe change control outcome; do
+for type in request telemetry probe change control outcome audit_event; do
     for file in "$golden/$type"*.v1.json; do
         { printf '%b' "\\x0$number"; cat "$file"; } >"target/corpus/event/$(basename "$file")"
     done

@@ -156,6 +156,14 @@ fn side_topics(dice: &mut Dice, batches: &mut [Batch], upper: &Cut, from_us: i64
             );
             push(&mut batches[7], upper, second_us, &[], outcome.as_bytes());
         }
+        if second % 8 == 5 {
+            let (event_type, row) = (["finding", "access", "erasure"][(second / 8 % 3) as usize], second / 40);
+            let event = format!(
+                "{{\"event_type\":\"{event_type}\",\"event_time_us\":{second_us},\"op\":\"tamper\",\
+                 \"actor\":\"ann\",\"entity\":\"row {row}\"}}"
+            );
+            push(&mut batches[8], upper, second_us, &[], event.as_bytes());
+        }
         second_us += TICK_US;
     }
 }

@@ -1,0 +1,40 @@
+//! A copy of evenkeel's audit log in a PostgreSQL table, exactly once and in order, and a watch over it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`table`] | the table: made, written, read |
+//! | [`copy`] | the committed log, partition by partition, into the table |
+//! | [`check`] | the table against the chain and against what was copied: the same rule for a row, a page, the whole |
+//! | [`report`] | what was found, as audit events |
+//!
+//! The copy is for people and their SQL; the truth stays in the log. Who may write the table can change it, so it is watched
+//! in two ways. Change capture tells the core of every change at once (`tuning.mirror_table`; a copy of an entry is not
+//! audited again, everything else is a finding). This process compares the table with the log: the row after the last one
+//! that was copied once a second, all rows on a schedule. Each sees what the other cannot: capture can be turned off, and
+//! a row that nobody copied may well be whole.
+//!
+//! # Decision
+//! What the table holds is where copying goes on: nothing else is kept, so nothing else can disagree. An entry has at least
+//! as high an offset as a number, so reading begins at the offset of the last number. `on conflict do nothing` makes two
+//! copiers harmless; a row that is there before it is copied is read back and compared.
+//!
+//! A row that was changed is told, never repaired: a repair would hide what happened, and be told, too.
+
+pub mod check;
+pub mod copy;
+pub mod report;
+pub mod table;
+
+use evenkeel::ports::PortError;
+
+/// What the database said, as an error of a port: without the connection, or while it starts or stops, another try helps.
+pub(crate) fn database_error(doing: &str, error: &postgres::Error) -> PortError {
+    let what = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
+    let class = error.code().map_or("08", |code| &code.code()[..2]);
+    let text = format!("{doing}: {what}");
+    match class {
+        // Connection, insufficient resources, operator intervention, system error; serialization.
+        "08" | "53" | "57" | "58" | "40" => PortError::Retry(text),
+        _ => PortError::Fatal(format!("{text}; the table must be as this program makes it, and this user its owner")),
+    }
+}

@@ -138,12 +138,16 @@ fn tell(
 pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
     let verification = cold::verify(directory);
     if json {
-        let (entries, segments, heads) = match &verification {
-            Verification::Whole { entries, segments, heads } => (*entries, *segments, heads.clone()),
+        let (entries, segments, heads, min_seqs) = match &verification {
+            Verification::Whole { entries, segments, heads, min_seqs } => {
+                (*entries, *segments, heads.clone(), min_seqs.clone())
+            }
             _ => Default::default(),
         };
         let (whole, what) = (matches!(verification, Verification::Whole { .. }), verification.to_string());
-        println!("{}", json!({"whole": whole, "what": what, "entries": entries, "segments": segments, "heads": heads}));
+        let counts = json!({"whole": whole, "what": what, "entries": entries, "segments": segments, "heads": heads,
+            "min_seqs": min_seqs});
+        println!("{counts}");
     } else {
         println!("{verification}");
         if let Verification::Whole { heads, .. } = &verification {

@@ -1,8 +1,8 @@
-//! The manifest: which segments there are, in the order they were written.
+//! The manifest: which segments there are, in the order of their rows.
 
+use super::dataset::ColdDataset;
 use super::store::ColdStore;
 use crate::ports::PortError;
-use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,10 +15,11 @@ pub const MANIFEST: &str = "manifest.jsonl";
 #[serde(deny_unknown_fields)]
 pub struct Segment {
     /// What its rows are.
-    pub dataset: Dataset,
+    pub dataset: ColdDataset,
     /// Their partition.
     pub partition: u32,
-    /// Audit: `seq` of the first row, contiguous from 0 over the segments. Else its offset in the log.
+    /// Audit: `seq` of the first row, contiguous from 0 over the segments. Outcomes: that of their audit entry. Bindings:
+    /// their epoch. Else the row's offset in its log.
     pub first: u64,
     /// The same of the last row.
     pub last: u64,
@@ -38,23 +39,74 @@ pub struct Segment {
     pub head: Option<String>,
     /// The offset in the log from which compaction goes on.
     pub next_offset: u64,
+    /// Whether retention dropped the file. The line stays: the chain goes on from its head.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
 }
 
+/// A dataset's partition: what is in order.
+pub type Stream = (ColdDataset, u32);
+
 impl Segment {
+    /// A segment of `rows` rows of a date, from `first` to `last`, whose file is not written yet.
+    pub fn new(stream: Stream, date: &str, (first, last): (u64, u64), rows: u64) -> Self {
+        let (dataset, partition) = stream;
+        Self {
+            dataset,
+            partition,
+            first,
+            last,
+            rows,
+            file: Self::name(dataset, partition, date, first, last),
+            sha256: String::new(),
+            bytes: 0,
+            prev_head: None,
+            head: None,
+            next_offset: last + 1,
+            dropped: false,
+        }
+    }
+
     /// The name of a segment's file: `<dataset>/partition=<n>/date=<date>/seg-<first>-<last>.parquet`.
-    pub fn name(dataset: Dataset, partition: u32, date: &str, first: u64, last: u64) -> String {
-        format!("{}/partition={partition}/date={date}/seg-{first:020}-{last:020}.parquet", dataset.folder())
+    pub fn name(dataset: ColdDataset, partition: u32, date: &str, first: u64, last: u64) -> String {
+        format!("{dataset}/partition={partition}/date={date}/seg-{first:020}-{last:020}.parquet")
+    }
+
+    /// What a file's name says: dataset and partition, first and last row. `None` if it is no segment's.
+    pub fn parse(file: &str) -> Option<(Stream, u64, u64)> {
+        let mut parts = file.rsplitn(4, '/');
+        let name = parts.next()?.strip_prefix("seg-")?.strip_suffix(".parquet")?;
+        let date = parts.next()?.strip_prefix("date=")?;
+        let partition = parts.next()?.strip_prefix("partition=")?.parse().ok()?;
+        let dataset = ColdDataset::from_name(parts.next()?)?;
+        let (first, last) = name.split_once('-')?;
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (file == Self::name(dataset, partition, date, first, last)).then_some(((dataset, partition), first, last))
+    }
+
+    /// The dataset and partition whose rows it holds.
+    pub fn stream(&self) -> Stream {
+        (self.dataset, self.partition)
+    }
+
+    /// The UTC date on which its rows were committed, `YYYY-MM-DD`, by the file's name; empty if it names none.
+    pub fn date(&self) -> &str {
+        self.file.rsplit('/').nth(1).and_then(|part| part.strip_prefix("date=")).unwrap_or("")
     }
 
     /// Whether the file's name says what the line says; its date is only a hint for readers.
     pub fn is_well_named(&self) -> bool {
-        let date = self.file.split('/').nth(2).and_then(|part| part.strip_prefix("date="));
-        date.is_some_and(|date| self.file == Self::name(self.dataset, self.partition, date, self.first, self.last))
+        Self::parse(&self.file) == Some((self.stream(), self.first, self.last))
     }
 
     /// Whether `bytes` are the file.
     pub fn is_file(&self, bytes: &[u8]) -> bool {
         self.bytes == bytes.len() as u64 && self.sha256 == hex(&Sha256::digest(bytes))
+    }
+
+    /// Takes in what file it is.
+    pub fn seal(&mut self, file: &[u8]) {
+        (self.sha256, self.bytes) = (hex(&Sha256::digest(file)), file.len() as u64);
     }
 
     /// What the file says of itself, in its key-value metadata.
@@ -74,7 +126,7 @@ impl Segment {
 /// The segments of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// In the order they were written.
+    /// Those of a stream in the order of their rows.
     pub segments: Vec<Segment>,
 }
 
@@ -96,12 +148,11 @@ impl Manifest {
         Ok(Some(Self { segments: lines.map(segment).collect::<Result<_, _>>()? }))
     }
 
-    /// Appends a segment, durably: the manifest has it whole or not at all.
+    /// Writes the manifest, durably: the store has all of this, or what was there before.
     ///
     /// # Errors
     /// As [`ColdStore::put`].
-    pub fn append(&mut self, segment: Segment, store: &dyn ColdStore) -> Result<(), PortError> {
-        self.segments.push(segment);
+    pub fn save(&self, store: &dyn ColdStore) -> Result<(), PortError> {
         let mut text = String::new();
         for segment in &self.segments {
             text += &serde_json::to_string(segment).expect("numbers and names are JSON");
@@ -110,9 +161,14 @@ impl Manifest {
         store.put(MANIFEST, text.as_bytes())
     }
 
-    /// The last segment of a dataset's partition.
-    pub fn last(&self, dataset: Dataset, partition: u32) -> Option<&Segment> {
-        self.segments.iter().rev().find(|segment| (segment.dataset, segment.partition) == (dataset, partition))
+    /// The segments of a stream, in the order of their rows.
+    pub fn of(&self, stream: Stream) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter().filter(move |segment| segment.stream() == stream)
+    }
+
+    /// The last segment of a stream.
+    pub fn last(&self, stream: Stream) -> Option<&Segment> {
+        self.of(stream).next_back()
     }
 }
 

@@ -12,17 +12,24 @@
 //! silently different rows. So a file is known by its hash, and its rows by the chain. A stored hash per row would cost
 //! 58 % more bytes and prove no more than the heads do.
 
+mod archive;
 mod audit_table;
 mod columns;
 mod compactor;
+mod dataset;
 mod manifest;
+mod merge;
 mod parquet_file;
+mod retention;
 mod store;
 mod tables;
 mod verify;
 mod verify_log;
 
 pub use compactor::{MAX_SEGMENT_ROWS, Options, Report, compact};
+pub use dataset::ColdDataset;
 pub use manifest::{MANIFEST, Segment};
+pub use merge::{MIN_FILE_BYTES, Merged, merge};
+pub use retention::retain;
 pub use store::{ColdStore, DirectoryStore, MemoryStore};
 pub use verify::{Tampered, Verification, verify, verify_store};

@@ -14,6 +14,7 @@ pub mod pages;
 pub mod pipeline;
 pub mod ports;
 pub mod replay;
+pub mod restore;
 pub mod service;
 pub mod ship;
 pub mod shop;

@@ -62,6 +62,7 @@ impl ColdDataset {
     pub fn order(self) -> &'static str {
         match self {
             Self::Output(Dataset::Audit) | Self::Outcomes => "seq",
+            Self::Bindings => "epoch",
             _ => "offset",
         }
     }

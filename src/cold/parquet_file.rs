@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
 /// Columns whose values ascend or nearly so: their distances are stored.
-const DELTA_COLUMNS: [&str; 6] = ["seq", "offset", "ts", "arrived_at", "event_at", "timestamp"];
+const DELTA_COLUMNS: [&str; 7] = ["seq", "offset", "epoch", "ts", "arrived_at", "event_at", "timestamp"];
 
 /// A file of one table; `hints` become its key-value metadata. The same table gives the same bytes.
 pub fn write(table: &RecordBatch, hints: &[(&str, String)]) -> Result<Vec<u8>, ParquetError> {

@@ -4,10 +4,14 @@
 
 #[path = "cold/crashes.rs"]
 mod crashes;
+#[path = "cold/replays.rs"]
+mod replays;
 #[path = "embedded/scratch.rs"]
 mod scratch;
 #[path = "cold/tampering.rs"]
 mod tampering;
+#[path = "commit/traffic.rs"]
+mod traffic;
 #[path = "cold/world.rs"]
 mod world;
 

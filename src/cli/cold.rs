@@ -110,7 +110,7 @@ impl Keep {
     /// `30d`, or `records=30d`.
     fn parse(text: &str) -> Result<Self, PortError> {
         let (dataset, time) = text.split_once('=').map_or((None, text), |(name, time)| (Some(name.to_owned()), time));
-        let known = |name: &str| ColdDataset::all().any(|dataset| folder(dataset) == name);
+        let known = |name: &str| ColdDataset::all().any(|dataset| dataset.family() == name);
         if let Some(name) = dataset.as_deref().filter(|name| !known(name)) {
             return Err(fatal(format!("--keep {text}: there is no dataset {name:?}")));
         }
@@ -121,15 +121,35 @@ impl Keep {
 
     /// From when on a dataset is kept: what is said of it by name, else of all.
     fn from_us(keep: &[Self], dataset: ColdDataset, now_us: i64) -> Option<i64> {
-        let named = keep.iter().rev().find(|keep| keep.dataset.as_deref() == Some(&folder(dataset)));
+        let named = keep.iter().rev().find(|keep| keep.dataset.as_deref() == Some(dataset.family()));
         let keep = named.or_else(|| keep.iter().rev().find(|keep| keep.dataset.is_none()))?;
         Some(now_us - keep.days * DAY_US)
     }
 }
 
-/// The first folder of a dataset: records of all topics are one.
-fn folder(dataset: ColdDataset) -> String {
-    dataset.name().split('/').next().unwrap_or_default().to_owned()
+pub(super) fn columns(family: Option<&str>, json: bool) -> Result<Ending, PortError> {
+    let mut families = ColdDataset::all().collect::<Vec<_>>();
+    families.dedup_by_key(|dataset| dataset.family());
+    if let Some(family) = family {
+        families.retain(|dataset| dataset.family() == family);
+    }
+    if families.is_empty() {
+        return Err(fatal(format!(
+            "there is no dataset {:?}: `evenkeel columns` lists them",
+            family.unwrap_or_default()
+        )));
+    }
+    for dataset in families {
+        for column in cold::columns(dataset) {
+            let (family, cold::Column { name, kind, meaning }) = (dataset.family(), column);
+            if json {
+                println!("{}", json!({"dataset": family, "column": name, "type": kind, "meaning": meaning}));
+            } else {
+                println!("{family:<11} {name:<16} {kind:<19} {meaning}");
+            }
+        }
+    }
+    Ok(Ending::Well)
 }
 
 pub(super) fn restore(args: RestoreArgs, json: bool) -> Result<Ending, PortError> {

@@ -70,6 +70,12 @@ enum Command {
         after_help = "Example:\n  evenkeel restore --from ./demo/cold --to 2026-11-21T12:00:00Z --data ./restored"
     )]
     Restore(RestoreArgs),
+    /// Say what the columns of the Parquet files mean, of all datasets or of one.
+    #[command(after_help = "Example:\n  evenkeel columns rollups")]
+    Columns {
+        /// Which one, e.g. audit, rollups, requests.
+        dataset: Option<String>,
+    },
     /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
     #[command(
         after_help = "Examples:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092\n  evenkeel generate --encoding arrow --events-per-record 100 --rate 50000 --brokers 127.0.0.1:9092"
@@ -313,6 +319,7 @@ pub fn main() -> ExitCode {
         Command::Verify { dir } => return cold::verify(&dir, json),
         Command::Compact(args) => cold::compact(args, json),
         Command::Restore(args) => cold::restore(args, json),
+        Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),

@@ -186,9 +186,9 @@ pub fn written(mut segment: Segment, table: &RecordBatch) -> Result<(Segment, Ve
     Ok((segment, file))
 }
 
-/// The UTC date of a time, `YYYY-MM-DD`.
+/// The UTC date of a time, `YYYY-MM-DD`, which sorts by time; `None` for years of other than four digits.
 pub fn date_of(at_us: i64) -> Option<String> {
-    timestamp_us_to_datetime(at_us).map(|time| time.date().to_string())
+    timestamp_us_to_datetime(at_us).map(|time| time.date().to_string()).filter(|date| date.len() == "YYYY-MM-DD".len())
 }
 
 /// Words for a broken chain: what came, and what should have.

@@ -40,11 +40,19 @@ impl ColdDataset {
     /// Its name, which is its folder in the cold store, too.
     pub fn name(self) -> String {
         match self {
-            Self::Output(dataset) => dataset.folder().to_owned(),
-            Self::Outcomes => "outcomes".to_owned(),
-            Self::Requests => "requests".to_owned(),
-            Self::Bindings => "bindings".to_owned(),
-            Self::Records(topic) => format!("records/topic={}", topic.name()),
+            Self::Records(topic) => format!("{}/topic={}", self.family(), topic.name()),
+            _ => self.family().to_owned(),
+        }
+    }
+
+    /// The first part of its name: records of all topics are one family.
+    pub fn family(self) -> &'static str {
+        match self {
+            Self::Output(dataset) => dataset.folder(),
+            Self::Outcomes => "outcomes",
+            Self::Requests => "requests",
+            Self::Bindings => "bindings",
+            Self::Records(_) => "records",
         }
     }
 

@@ -63,8 +63,13 @@ pub fn requests(
         });
     }
     let ends = (found.first()?.0.offset, found.last()?.0.offset);
+    Some((ends, request_table(&found)))
+}
+
+/// The table of requests, each with its record and its row in it.
+pub fn request_table(found: &[(&Kept, u32, Request<'_>)]) -> RecordBatch {
     let of = || found.iter().map(|(_, _, request)| request);
-    let table = Columns::default()
+    Columns::default()
         .counts("offset", found.iter().map(|(kept, ..)| kept.offset))
         .small_counts("row", found.iter().map(|(_, row, _)| *row))
         .times("arrived_at", found.iter().map(|(kept, ..)| kept.now_us))
@@ -80,8 +85,7 @@ pub fn requests(
         .texts("tenant", of().map(|request| &request.tenant))
         .texts("trace_id", of().map(|request| &request.trace_id))
         .texts("upstream", of().map(|request| &request.upstream))
-        .finish();
-    Some((ends, table))
+        .finish()
 }
 
 /// Bindings; the cut as three lists of one length.

@@ -71,16 +71,25 @@ def follow(records, origin):
 
 def follow_manifest(folder, origin):
     """Checks every file against the manifest, and the ranges and heads in the manifest against each other."""
-    heads, ends, named = {}, {}, set()
+    heads, ends, named, kept = {}, {}, set(), set()
     for row in map(json.loads, (folder / "manifest.jsonl").read_text().splitlines()):
         path, partition, first, last = folder / row["file"], row["partition"], row["first"], row["last"]
-        data = path.read_bytes() if path.is_file() else b""
-        if (len(data), sha256(data).hexdigest()) != (row["bytes"], row["sha256"]):
-            raise Tampered(f"{path}: not the file that the manifest names")
         is_audit, stream = row["dataset"] == "audit", (row["dataset"], partition)
-        # Audit entries are numbered without gaps; of the rest, first and last are offsets in the log, with gaps.
+        if row.get("dropped"):
+            # Retention took the file and left the line: the oldest of a stream, and the chain goes on from its head.
+            if stream in kept:
+                raise Tampered(f"{path}: marked as dropped, but an older one is not")
+        else:
+            data = path.read_bytes() if path.is_file() else b""
+            if (len(data), sha256(data).hexdigest()) != (row["bytes"], row["sha256"]):
+                raise Tampered(f"{path}: not the file that the manifest names")
+            kept.add(stream)
+            named.add(path)
+        # Audit entries are numbered without gaps; of the rest, first and last are offsets in the log, with gaps. A record
+        # may hold many requests, which have one offset.
         least, rows = ends.get(stream, 0), last - first + 1
-        if (first != least or row["rows"] != rows) if is_audit else (first < least or not 0 < row["rows"] <= rows):
+        most = row["rows"] if row["dataset"] == "requests" else rows
+        if (first != least or row["rows"] != rows) if is_audit else (first < least or not 0 < row["rows"] <= most):
             raise Tampered(f"{path}: {row['rows']} rows from {first} to {last}, expected from {least}")
         if is_audit:
             _, head = heads.get(partition, (0, genesis(origin, partition)))
@@ -88,7 +97,6 @@ def follow_manifest(folder, origin):
                 raise Tampered(f"{path}: does not follow the head before")
             heads[partition] = (last + 1, bytes.fromhex(row["head"]))
         ends[stream] = last + 1
-        named.add(path)
     for stranger in sorted(set(folder.rglob("*.parquet")) - named):
         raise Tampered(f"{stranger}: not in the manifest")
     return heads

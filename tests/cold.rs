@@ -2,19 +2,26 @@
 //! them is changed unseen (law L7).
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "cold/crashes.rs"]
+mod crashes;
+#[path = "cold/replays.rs"]
+mod replays;
 #[path = "embedded/scratch.rs"]
 mod scratch;
 #[path = "cold/tampering.rs"]
 mod tampering;
+#[path = "commit/traffic.rs"]
+mod traffic;
 #[path = "cold/world.rs"]
 mod world;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt16Type, UInt64Type};
 use evenkeel::cold::{
-    ColdStore, DirectoryStore, MANIFEST, MemoryStore, Options, Segment, Verification, compact, verify_store,
+    ColdDataset, ColdStore, DirectoryStore, MANIFEST, Manifest, MemoryStore, Options, Segment, Verification, compact,
+    verify_store,
 };
-use evenkeel::ports::{OutputLog, PortError};
+use evenkeel::ports::PortError;
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::Entry;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -25,17 +32,14 @@ use world::{Fault, Faulty, Log, contents, rollup};
 const SMALL: Options = Options { max_rows: 700, whole: true };
 
 fn segments(store: &dyn ColdStore) -> Vec<Segment> {
-    let text = store.get(MANIFEST).unwrap().unwrap_or_default();
-    text.split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|l| serde_json::from_slice(l).unwrap())
-        .collect()
+    Manifest::load(store).unwrap().unwrap_or_default().segments
 }
 
-/// Tables of the segments of a dataset and partition, in order.
-fn tables(store: &dyn ColdStore, dataset: Dataset, partition: u32) -> Vec<RecordBatch> {
+/// Tables of the segments of a dataset and partition that are there, in order.
+fn tables(store: &dyn ColdStore, dataset: impl Into<ColdDataset>, partition: u32) -> Vec<RecordBatch> {
     let scratch = Scratch::new();
-    let of = segments(store).into_iter().filter(|s| (s.dataset, s.partition) == (dataset, partition));
+    let stream = (dataset.into(), partition);
+    let of = segments(store).into_iter().filter(|s| !s.dropped && s.stream() == stream);
     let table = |segment: Segment| {
         let path = scratch.0.join("file.parquet");
         std::fs::write(&path, store.get(&segment.file).unwrap().unwrap()).unwrap();
@@ -51,24 +55,38 @@ fn tables(store: &dyn ColdStore, dataset: Dataset, partition: u32) -> Vec<Record
     of.map(table).collect()
 }
 
+/// The values of the column that orders the rows of a dataset and partition, as they are stored.
+fn places(store: &dyn ColdStore, dataset: ColdDataset, partition: u32) -> Vec<u64> {
+    let column =
+        |table: &RecordBatch| table.column_by_name(dataset.order()).unwrap().as_primitive::<UInt64Type>().clone();
+    tables(store, dataset, partition).iter().flat_map(|table| column(table).values().to_vec()).collect()
+}
+
 /// Every row of the log is in the store, once, in order; nothing else is.
 fn assert_holds(store: &dyn ColdStore, log: &Log, context: &str) {
+    assert_holds_from(store, log, i64::MIN, context);
+}
+
+/// The same of rows that were committed at `from_us` or later.
+fn assert_holds_from(store: &dyn ColdStore, log: &Log, from_us: i64, context: &str) {
     for ((dataset, partition), rows) in &log.0 {
-        let column = if *dataset == Dataset::Audit { "seq" } else { "offset" };
-        let tables = tables(store, *dataset, *partition);
-        let stored = tables
-            .iter()
-            .flat_map(|table| table.column_by_name(column).unwrap().as_primitive::<UInt64Type>().values().to_vec());
+        let kept = rows.iter().enumerate().filter(|(_, row)| row.at_us >= from_us);
         let expected = match dataset {
-            Dataset::Audit => (0..rows.len() as u64).collect::<Vec<_>>(),
-            Dataset::Baselines => Vec::new(),
-            _ => rows.iter().map(|row| row.offset).collect(),
+            Dataset::Audit => kept.map(|(seq, _)| seq as u64).collect::<Vec<_>>(),
+            Dataset::State => Vec::new(),
+            _ => kept.map(|(_, row)| row.offset).collect(),
         };
-        assert_eq!(stored.collect::<Vec<_>>(), expected, "{dataset:?} {partition}, {context}");
+        assert_eq!(places(store, (*dataset).into(), *partition), expected, "{dataset:?} {partition}, {context}");
+        if *dataset == Dataset::Audit {
+            let heard =
+                log.outcomes(*partition).into_iter().map(|entry| entry.seq).filter(|seq| expected.contains(seq));
+            let stored = places(store, ColdDataset::Outcomes, *partition);
+            assert_eq!(stored, heard.collect::<Vec<_>>(), "outcomes {partition}, {context}");
+        }
     }
-    let named = segments(store).into_iter().map(|segment| segment.file).collect::<std::collections::BTreeSet<_>>();
+    let named = segments(store).into_iter().filter(|segment| !segment.dropped).map(|segment| segment.file);
     let files = store.list("").unwrap().into_iter().filter(|name| name != MANIFEST).collect();
-    assert_eq!(named, files, "{context}");
+    assert_eq!(named.collect::<std::collections::BTreeSet<_>>(), files, "{context}");
     assert!(matches!(verify_store(store), Verification::Whole { .. }), "{:?}, {context}", verify_store(store));
 }
 
@@ -82,13 +100,13 @@ fn every_row_is_in_one_segment_of_its_date_and_a_rerun_does_nothing() {
         let day = if segment.file.contains("date=2026-11-21/") { 21 } else { 22 };
         assert!(segment.file.contains(&format!("date=2026-11-{day}/")) && segment.rows <= 700, "{segment:?}");
     }
-    let per_partition = report.written.iter().filter(|s| (s.dataset, s.partition) == (Dataset::Audit, 3)).count();
+    let per_partition = report.written.iter().filter(|s| s.dataset == Dataset::Audit && s.partition == 3).count();
     assert_eq!(per_partition, 6, "1500 rows a day: 700, 700, 100");
     let before = contents(&store);
     assert_eq!(compact(&mut log, &store, &SMALL).unwrap(), Default::default());
     assert_eq!(contents(&store), before);
-    let Verification::Whole { entries, segments, heads } = verify_store(&store) else { panic!() };
-    assert_eq!((entries, segments, heads.len()), (6000, 36, 2));
+    let Verification::Whole { entries, segments, heads, min_seqs } = verify_store(&store) else { panic!() };
+    assert_eq!((entries, segments, heads.len(), min_seqs.len()), (6000, 54, 2, 0));
     let last = Entry::open(&log.0[&(Dataset::Audit, 3)][2999].value).unwrap().1;
     assert_eq!(heads[&3], last.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
 }
@@ -116,7 +134,7 @@ fn an_incomplete_segment_waits_unless_all_is_wanted() {
 fn whatever_the_store_loses_every_row_is_there_once_after_the_next_run() {
     let log = Log::new(20);
     let options = Options { max_rows: 12, whole: true };
-    for fault in [Fault::Lost, Fault::AppliedButLost, Fault::Gone] {
+    for fault in [Fault::Lost, Fault::AppliedButLost, Fault::Torn, Fault::Gone] {
         for at in 0.. {
             let store = MemoryStore::default();
             let faulty = Faulty { store: &store, fault, at, calls: Cell::new(0) };
@@ -142,7 +160,7 @@ fn more_than_a_crash_can_leave_behind_is_not_removed() {
     store.remove(MANIFEST).unwrap();
     let files = contents(&store);
     let Err(PortError::Fatal(why)) = compact(&mut log, &store, &SMALL) else { panic!("files were removed") };
-    assert!(why.contains("12 files are not in the manifest"), "{why}");
+    assert!(why.contains("18 files are not in the manifest"), "{why}");
     assert_eq!(contents(&store), files);
 }
 
@@ -183,7 +201,7 @@ fn columns_say_what_the_rows_said() {
         let integers = |name: &str| table.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
         let lists = |name: &str| table.column_by_name(name).unwrap().as_list::<i32>().clone();
         let text = |name: &str| table.column_by_name(name).unwrap().as_string::<i32>().clone();
-        let start = table.column_by_name("start").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        let start = table.column_by_name("event_at").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
         for row in 0..table.num_rows() {
             let expected = rollup(i, rows[i].at_us);
             assert_eq!(text("service").value(row), "checkout");
@@ -228,5 +246,4 @@ fn a_directory_keeps_values_under_names_and_has_one_writer() {
     let mut log = Log::new(50);
     compact(&mut log, &store, &SMALL).unwrap();
     assert_holds(&DirectoryStore::read_only(&directory), &log, "a directory");
-    assert!(log.partitions(Dataset::State).unwrap().is_empty());
 }

@@ -69,18 +69,45 @@ def follow(records, origin):
     return heads
 
 
+def standing(lines):
+    """The segments that count. A line takes the place of those whose rows it holds: merged ones, or itself before it was dropped."""
+    segments = []
+    for row in lines:
+        old = [held for held in segments if (held["dataset"], held["partition"]) == (row["dataset"], row["partition"])
+               and row["first"] <= held["first"] and held["last"] <= row["last"]]
+        if old:
+            same = (old[0]["first"], old[-1]["last"], sum(held["rows"] for held in old))
+            if same != (row["first"], row["last"], row["rows"]) or any(held.get("dropped") for held in old):
+                raise Tampered(f"{row['file']}: its line takes the place of other rows")
+            if len(old) == 1 and not row.get("dropped"):
+                raise Tampered(f"{row['file']}: its line is repeated")
+        at = segments.index(old[0]) if old else len(segments)
+        segments = [held for held in segments if held not in old]
+        segments.insert(at, row)
+    return segments
+
+
 def follow_manifest(folder, origin):
     """Checks every file against the manifest, and the ranges and heads in the manifest against each other."""
-    heads, ends, named = {}, {}, set()
-    for row in map(json.loads, (folder / "manifest.jsonl").read_text().splitlines()):
+    heads, ends, named, kept = {}, {}, set(), set()
+    for row in standing(map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())):
         path, partition, first, last = folder / row["file"], row["partition"], row["first"], row["last"]
-        data = path.read_bytes() if path.is_file() else b""
-        if (len(data), sha256(data).hexdigest()) != (row["bytes"], row["sha256"]):
-            raise Tampered(f"{path}: not the file that the manifest names")
         is_audit, stream = row["dataset"] == "audit", (row["dataset"], partition)
-        # Audit entries are numbered without gaps; of the rest, first and last are offsets in the log, with gaps.
+        if row.get("dropped"):
+            # Retention took the file and left the line: the oldest of a stream, and the chain goes on from its head.
+            if stream in kept:
+                raise Tampered(f"{path}: marked as dropped, but an older one is not")
+        else:
+            data = path.read_bytes() if path.is_file() else b""
+            if (len(data), sha256(data).hexdigest()) != (row["bytes"], row["sha256"]):
+                raise Tampered(f"{path}: not the file that the manifest names")
+            kept.add(stream)
+            named.add(path)
+        # Audit entries are numbered without gaps; of the rest, first and last are offsets in the log, with gaps. A record
+        # may hold many requests, which have one offset.
         least, rows = ends.get(stream, 0), last - first + 1
-        if (first != least or row["rows"] != rows) if is_audit else (first < least or not 0 < row["rows"] <= rows):
+        most = row["rows"] if row["dataset"] == "requests" else rows
+        if (first != least or row["rows"] != rows) if is_audit else (first < least or not 0 < row["rows"] <= most):
             raise Tampered(f"{path}: {row['rows']} rows from {first} to {last}, expected from {least}")
         if is_audit:
             _, head = heads.get(partition, (0, genesis(origin, partition)))
@@ -88,7 +115,6 @@ def follow_manifest(folder, origin):
                 raise Tampered(f"{path}: does not follow the head before")
             heads[partition] = (last + 1, bytes.fromhex(row["head"]))
         ends[stream] = last + 1
-        named.add(path)
     for stranger in sorted(set(folder.rglob("*.parquet")) - named):
         raise Tampered(f"{stranger}: not in the manifest")
     return heads

@@ -144,6 +144,29 @@ class Cold(unittest.TestCase):
             path.write_bytes(flip(data, at))
             self.assertEqual(self.run_verify(), 1)
 
+    def test_dropped_by_retention(self):
+        for number in (0, 1):
+            (self.folder / self.manifest[number]["file"]).unlink()
+        self.assertEqual(self.run_verify(), 1)  # without a mark
+        for number in (0, 1):
+            self.manifest[number]["dropped"] = True
+        self.assertEqual(self.run_verify(), 0)
+        self.manifest[0]["head"] = self.manifest[0]["prev_head"]
+        self.assertEqual(self.run_verify(), 1)
+
+    def test_dropped_amid_what_is_kept(self):
+        (self.folder / self.manifest[2]["file"]).unlink()
+        self.manifest[2]["dropped"] = True
+        self.assertEqual(self.run_verify(), 1)
+
+    def test_marked_as_dropped_and_still_there(self):
+        self.manifest[0]["dropped"] = True
+        self.assertEqual(self.run_verify(), 1)
+
+    def test_many_requests_in_a_record(self):
+        self.add("requests", 7, 8, rows=90)
+        self.assertEqual(self.run_verify(), 0)
+
     def test_lost_stray_and_swapped_files(self):
         one, other = (self.folder / self.manifest[number]["file"] for number in (0, 2))
         stray = one.with_name("stray.parquet")

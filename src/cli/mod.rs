@@ -5,6 +5,7 @@
 //! 2 unusable (wrong arguments, unreachable, unreadable).
 
 mod audit;
+mod cold;
 mod config;
 mod offline;
 mod online;
@@ -48,10 +49,10 @@ enum Command {
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Compute a data directory, or what is on a broker, again from its records and bindings; ends with one hash over all
-    /// outputs.
+    /// Compute a data directory, what is on a broker, or what a cold directory keeps, again from its records and bindings;
+    /// ends with one hash over all outputs.
     #[command(
-        after_help = "Examples:\n  evenkeel replay ./demo --workers 4\n  evenkeel replay --brokers 127.0.0.1:9092 --check"
+        after_help = "Examples:\n  evenkeel replay ./demo --workers 4\n  evenkeel replay --brokers 127.0.0.1:9092 --check\n  evenkeel replay --from ./cold --to 2026-11-21T12:00:00Z"
     )]
     Replay(ReplayArgs),
     /// Follow the audit chain of a data or cold directory: exit 0 whole, 1 tampered, 2 unusable.
@@ -60,12 +61,25 @@ enum Command {
         /// A data directory, or a cold directory.
         dir: PathBuf,
     },
-    /// Write what was committed since the last time into Parquet files.
-    #[command(after_help = "Example:\n  evenkeel compact --data ./demo --cold ./demo/cold")]
+    /// Write what was committed since the last time into Parquet files, merge small ones, drop old ones.
+    #[command(
+        after_help = "Examples:\n  evenkeel compact --data ./demo --cold ./demo/cold --records\n  evenkeel compact --brokers 127.0.0.1:9092 --cold ./cold --requests sampled:100 --keep 400d --keep requests=7d"
+    )]
     Compact(CompactArgs),
     /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make a data directory as it was at a point in time from a cold directory that keeps records.
+    #[command(
+        after_help = "Example:\n  evenkeel restore --from ./demo/cold --to 2026-11-21T12:00:00Z --data ./restored"
+    )]
+    Restore(RestoreArgs),
+    /// Say what the columns of the Parquet files mean, of all datasets or of one.
+    #[command(after_help = "Example:\n  evenkeel columns rollups")]
+    Columns {
+        /// Which one, e.g. audit, rollups, requests.
+        dataset: Option<String>,
+    },
     /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
     #[command(
         after_help = "Examples:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092\n  evenkeel generate --encoding arrow --events-per-record 100 --rate 50000 --brokers 127.0.0.1:9092"
@@ -160,8 +174,14 @@ struct RunArgs {
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
     /// The data directory.
-    #[arg(required_unless_present = "brokers")]
+    #[arg(required_unless_present_any = ["brokers", "from"])]
     dir: Option<PathBuf>,
+    /// A cold directory that keeps records, instead.
+    #[arg(long, conflicts_with_all = ["dir", "check"])]
+    from: Option<PathBuf>,
+    /// Only epochs that closed at this time or before: RFC 3339, or µs since the Unix epoch.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
     #[command(flatten)]
     kafka: KafkaArgs,
     /// Configuration file (TOML) with the tuning that what is on the broker was computed with.
@@ -191,6 +211,34 @@ struct CompactArgs {
     /// Leave the last, incomplete segment for the next time.
     #[arg(long)]
     only_full: bool,
+    /// Keep every input record and binding as well: what `replay --from` and `restore` need.
+    #[arg(long)]
+    records: bool,
+    /// Keep requests as a table: full, sampled:N (one in N, the same ones on every run), or ephemeral (none).
+    #[arg(long, default_value = "ephemeral")]
+    requests: String,
+    /// Drop segments older than this, of all datasets or of one; may be repeated. Their heads stay.
+    #[arg(long, value_name = "[DATASET=]DAYSd")]
+    keep: Vec<String>,
+    /// Configuration file (TOML) with the tuning that what is on the broker was computed with, for --records.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RestoreArgs {
+    /// The cold directory.
+    #[arg(long)]
+    from: PathBuf,
+    /// Up to this time: RFC 3339, or µs since the Unix epoch. Default: all that is kept.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// The data directory to be made; must be empty or not there.
+    #[arg(long)]
+    data: PathBuf,
+    /// Worker threads; no result depends on them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -272,9 +320,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
         Command::Replay(args) => offline::replay(args, json),
-        Command::Verify { dir } => return offline::verify(&dir, json),
-        Command::Compact(args) => offline::compact(args, json),
         Command::Audit(command) => audit::run(command, json),
+        Command::Verify { dir } => return cold::verify(&dir, json),
+        Command::Compact(args) => cold::compact(args, json),
+        Command::Restore(args) => cold::restore(args, json),
+        Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),

@@ -1,20 +1,20 @@
-//! Commands that need no server: demo, replay, verify, compact, schema.
+//! Commands that need no server: demo, replay, schema.
 
+use super::cold::time_us;
 use super::config::{Config, pin, pinned};
-use super::{CompactArgs, DemoArgs, Ending, ReplayArgs, RunArgs, fatal, io_error};
-use crate::cold::{self, DirectoryStore, Verification};
+use super::{DemoArgs, Ending, ReplayArgs, RunArgs, fatal, io_error};
+use crate::cold::{ColdSource, DirectoryStore};
 use crate::demo::{self, Summary};
 use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
 use crate::encode::Format;
 use crate::kafka::{self, KafkaOutputs, KafkaSource};
 use crate::metrics::Metrics;
-use crate::ports::{OutputLog, PortError, Source};
+use crate::ports::{PortError, Source};
 use crate::replay;
+use crate::restore::Heads;
 use evenkeel_dataflows::{Changes, State, Tuning};
 use evenkeel_schemas::{Binding, Dataset, Topic};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -68,8 +68,20 @@ fn print_summary(summary: &Summary) {
 const COMPACTED: [Dataset; 2] = [Dataset::State, Dataset::Baselines];
 
 pub(super) fn replay(args: ReplayArgs, json: bool) -> Result<Ending, PortError> {
+    let to_us = args.to.as_deref().map_or(Ok(i64::MAX), time_us)?;
+    if let Some(cold) = &args.from {
+        let (mut source, tuning) = ColdSource::open(DirectoryStore::read_only(cold))?;
+        let (bindings, mut heads) = (source.bindings_until(to_us)?, Heads::new(source.heads()));
+        let report = compute(&mut source, &bindings, &tuning, &args, |changes| heads.take(changes))?;
+        heads.finish()?;
+        return Ok(tell(&report, None, &args, json));
+    }
+    let until = |mut bindings: Vec<Binding>| {
+        bindings.retain(|binding| binding.now_us <= to_us);
+        bindings
+    };
     if let Some(directory) = &args.dir {
-        let (tuning, bindings) = (pinned(directory)?, bindings(directory)?);
+        let (tuning, bindings) = (pinned(directory)?, until(bindings(directory)?));
         let outputs = EmbeddedOutputs::new(directory);
         let mut check = args.check.then(|| replay::Check::new(outputs, &COMPACTED[..1]));
         let each = |changes: &Changes| check.iter_mut().for_each(|check| check.compare(changes));
@@ -79,7 +91,7 @@ pub(super) fn replay(args: ReplayArgs, json: bool) -> Result<Ending, PortError> 
     let settings = RunArgs { kafka: args.kafka.clone(), config: args.config.clone(), ..RunArgs::default() };
     let config = Config::new(settings)?;
     let connection = config.kafka.connection()?;
-    let (bindings, committed) = (kafka::all_bindings(&connection)?, kafka::committed(&connection)?);
+    let (bindings, committed) = (until(kafka::all_bindings(&connection)?), kafka::committed(&connection)?);
     let mut check = args.check.then(|| replay::Check::new(KafkaOutputs::new(connection.clone()), &COMPACTED));
     let mut state = State::default();
     let each = |changes: &Changes| {
@@ -88,7 +100,7 @@ pub(super) fn replay(args: ReplayArgs, json: bool) -> Result<Ending, PortError> 
     };
     let mut source = KafkaSource::new(connection, &Topic::ALL);
     let report = compute(&mut source, &bindings, &config.tuning, &args, each)?;
-    let differs = args.check && state.into_records() != committed.state;
+    let differs = args.check && args.to.is_none() && state.into_records() != committed.state;
     let state_difference = differs.then(|| "the newest state is not what was committed".to_owned());
     Ok(tell(&report, check.and_then(replay::Check::finish).or(state_difference), &args, json))
 }
@@ -133,47 +145,6 @@ fn tell(
         println!("hash {hash}");
     }
     if difference.is_none() { Ending::Well } else { Ending::NotWell }
-}
-
-pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
-    let verification = cold::verify(directory);
-    if json {
-        let (entries, segments, heads) = match &verification {
-            Verification::Whole { entries, segments, heads } => (*entries, *segments, heads.clone()),
-            _ => Default::default(),
-        };
-        let (whole, what) = (matches!(verification, Verification::Whole { .. }), verification.to_string());
-        println!("{}", json!({"whole": whole, "what": what, "entries": entries, "segments": segments, "heads": heads}));
-    } else {
-        println!("{verification}");
-        if let Verification::Whole { heads, .. } = &verification {
-            heads.iter().for_each(|(partition, head)| println!("partition {partition} head {head}"));
-        }
-    }
-    match verification {
-        Verification::Whole { .. } => ExitCode::SUCCESS,
-        Verification::Tampered(_) => ExitCode::from(1),
-        Verification::Unusable(_) => ExitCode::from(2),
-    }
-}
-
-pub(super) fn compact(args: CompactArgs, json: bool) -> Result<Ending, PortError> {
-    let (mut log, cold): (Box<dyn OutputLog>, Option<PathBuf>) = match &args.data {
-        Some(directory) => (Box::new(EmbeddedOutputs::new(directory)), Some(directory.join("cold"))),
-        None => (Box::new(KafkaOutputs::new(args.kafka.connection()?)), None),
-    };
-    let cold = args.cold.or(cold).ok_or_else(|| fatal("where to? give --cold DIR"))?;
-    let options = cold::Options { whole: !args.only_full, ..cold::Options::default() };
-    let report = cold::compact(log.as_mut(), &DirectoryStore::open(&cold)?, &options)?;
-    if json {
-        println!("{}", json!({"written": report.written, "removed": report.removed}));
-    } else {
-        for segment in &report.written {
-            println!("{:>9} rows {:>11} bytes  {}", segment.rows, segment.bytes, segment.file);
-        }
-        println!("{} segments written", report.written.len());
-    }
-    Ok(Ending::Well)
 }
 
 pub(super) fn schema(name: Option<&str>, encoding: Format, json: bool) -> Result<Ending, PortError> {

@@ -103,6 +103,18 @@ impl Columns {
         self.lists("buckets", lengths.clone(), buckets).lists("counts", lengths, counts)
     }
 
+    /// Lists of signed numbers.
+    pub fn integer_lists(self, name: &str, lists: Vec<Vec<i64>>) -> Self {
+        let lengths = lists.iter().map(Vec::len).collect();
+        self.lists(name, lengths, Int64Array::from_iter_values(lists.into_iter().flatten()))
+    }
+
+    /// Lists of counting numbers.
+    pub fn count_lists(self, name: &str, lists: Vec<Vec<u64>>) -> Self {
+        let lengths = lists.iter().map(Vec::len).collect();
+        self.lists(name, lengths, UInt64Array::from_iter_values(lists.into_iter().flatten()))
+    }
+
     fn lists(self, name: &str, lengths: Vec<usize>, values: impl Array + 'static) -> Self {
         let element = numbered("element", values.data_type().clone(), false, 1001 + self.fields.len());
         let offsets = OffsetBuffer::from_lengths(lengths);

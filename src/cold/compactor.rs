@@ -1,31 +1,31 @@
-//! [`compact`]: committed outputs to segments, from where the manifest ends.
+//! [`compact`]: committed outputs to segments, from where the manifest ends. What a crash leaves: see
+//! [`Archive`](super::archive::Archive).
 //!
-//! Invariant: the manifest names a file only once it is durable, so a crash leaves at most one file that the manifest
-//! does not name; the next run removes it and writes those rows again. No row is missing, none is there twice.
+//! # Decision
+//! Outcomes come in, they are no output. Their table is made of the audit entries that say so, in the same step as the
+//! audit segment: whatever was heard is chained, so the two cannot disagree, and no log is read twice.
 
+use super::archive::Archive;
 use super::audit_table::audit_table;
+use super::dataset::{ColdDataset, OUTPUTS};
 use super::manifest::{Manifest, Segment, hex};
 use super::parquet_file::{ROW_GROUP_ROWS, write};
 use super::store::ColdStore;
-use super::tables::table;
+use super::tables::{outcomes, table};
 use crate::ports::{OutputLog, PortError, Row};
 use arrow::array::RecordBatch;
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Break, Chain, Entry, ORIGIN};
-use sha2::{Digest, Sha256};
 
-/// Rows of a segment at most: one row group.
+/// Rows of a segment at most: one row group. Merging makes larger ones of small ones.
 pub const MAX_SEGMENT_ROWS: usize = ROW_GROUP_ROWS;
 
 /// A segment is closed too when its values have this many bytes: it is held in memory while it is written.
-const MAX_SEGMENT_BYTES: usize = 64 << 20;
+pub const MAX_SEGMENT_BYTES: usize = 64 << 20;
 
 /// Rows read from the log at a time.
 const READ_ROWS: usize = 4096;
-
-/// The datasets that are kept cold.
-const COLD: [Dataset; 5] = [Dataset::Audit, Dataset::Rollups, Dataset::Verdicts, Dataset::Incidents, Dataset::Commands];
 
 /// How segments are cut.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +47,12 @@ impl Default for Options {
 pub struct Report {
     /// The segments it wrote.
     pub written: Vec<Segment>,
-    /// The file that a crashed run left behind, and this one removed.
-    pub removed: Option<String>,
+    /// The files that a crashed run left behind, and this one removed.
+    pub removed: Vec<String>,
 }
+
+/// Segments and their files, to be added together.
+pub type Step = Vec<(Segment, Vec<u8>)>;
 
 /// Writes what was committed since the last run, for every cold dataset and partition. Running it again changes nothing.
 ///
@@ -57,41 +60,18 @@ pub struct Report {
 /// `Fatal` if a row is not what it should be: names dataset, partition and offset; for the audit dataset that is a broken
 /// chain. `Retry` if log or store cannot be reached now.
 pub fn compact(log: &mut dyn OutputLog, store: &dyn ColdStore, options: &Options) -> Result<Report, PortError> {
-    let mut manifest = Manifest::load(store)?.unwrap_or_default();
-    let mut report = Report { removed: remove_leftover(&manifest, store)?, ..Report::default() };
-    for dataset in COLD {
+    let (mut archive, removed) = Archive::open(store)?;
+    let mut report = Report { removed, ..Report::default() };
+    for dataset in OUTPUTS {
         for partition in log.partitions(dataset)? {
-            let mut pending = Pending::resume(&manifest, dataset, partition)?;
-            while let Some(segment) = pending.write_next(log, store, options)? {
-                // A crash here leaves the file without its line: removed by the next run.
-                manifest.append(segment.clone(), store)?;
-                // A crash here leaves both: the next run goes on after it.
-                report.written.push(segment);
+            let mut pending = Pending::resume(archive.manifest(), dataset, partition)?;
+            while let Some(step) = pending.next_step(log, options)? {
+                report.written.extend(step.iter().map(|(segment, _)| segment.clone()));
+                archive.add(step)?;
             }
         }
     }
     Ok(report)
-}
-
-/// Removes the one file that a crash may have left.
-fn remove_leftover(manifest: &Manifest, store: &dyn ColdStore) -> Result<Option<String>, PortError> {
-    let mut unknown = Vec::new();
-    for dataset in COLD {
-        unknown.extend(store.list(&format!("{}/", dataset.folder()))?);
-    }
-    let known =
-        manifest.segments.iter().map(|segment| segment.file.as_str()).collect::<std::collections::BTreeSet<_>>();
-    unknown.retain(|file| !known.contains(file.as_str()));
-    if unknown.len() > 1 {
-        let (count, first) = (unknown.len(), &unknown[0]);
-        return Err(PortError::Fatal(format!(
-            "{count} files are not in the manifest, {first} for one, where a crash leaves one at most: restore the \
-             manifest that names them, or remove them"
-        )));
-    }
-    let leftover = unknown.pop();
-    leftover.as_deref().map_or(Ok(()), |file| store.remove(file))?;
-    Ok(leftover)
 }
 
 /// Rows of one dataset and partition that are in no segment yet.
@@ -107,7 +87,7 @@ struct Pending {
 impl Pending {
     fn resume(manifest: &Manifest, dataset: Dataset, partition: u32) -> Result<Self, PortError> {
         let (mut chain, mut next_offset) = (Chain::new(ORIGIN, partition), 0);
-        if let Some(last) = manifest.last(dataset, partition) {
+        if let Some(last) = manifest.last((dataset.into(), partition)) {
             next_offset = last.next_offset;
             if dataset == Dataset::Audit {
                 let head =
@@ -118,13 +98,8 @@ impl Pending {
         Ok(Self { dataset, partition, chain, rows: Vec::new(), bytes: 0, next_offset })
     }
 
-    /// Writes the next segment's file, durably, and says what its line is; `None` if there are too few rows for one.
-    fn write_next(
-        &mut self,
-        log: &mut dyn OutputLog,
-        store: &dyn ColdStore,
-        options: &Options,
-    ) -> Result<Option<Segment>, PortError> {
+    /// The next segments, whose rows are taken; `None` if there are too few rows for one.
+    fn next_step(&mut self, log: &mut dyn OutputLog, options: &Options) -> Result<Option<Step>, PortError> {
         let has_more = self.fill(log, options.max_rows)?;
         let Some(first) = self.rows.first() else { return Ok(None) };
         let date = self.date(first)?;
@@ -137,9 +112,14 @@ impl Pending {
         }
         let rows = self.rows.drain(..rows).collect::<Vec<_>>();
         self.bytes = self.rows.iter().map(|row| row.value.len()).sum();
-        let (segment, file) = self.segment(&rows, &date)?;
-        store.put(&segment.file, &file)?;
-        Ok(Some(segment))
+        match table(self.dataset, &rows)? {
+            Some(table) => {
+                let ends = (rows[0].offset, rows[rows.len() - 1].offset);
+                let segment = Segment::new(self.stream(), &date, ends, rows.len() as u64);
+                Ok(Some(vec![written(segment, &table)?]))
+            }
+            None => self.chained(&rows, &date).map(Some),
+        }
     }
 
     /// Reads rows until a segment is full; `false` if the log ended before.
@@ -155,35 +135,25 @@ impl Pending {
         Ok(true)
     }
 
-    fn segment(&mut self, rows: &[Row], date: &str) -> Result<(Segment, Vec<u8>), PortError> {
-        let (first, last) = (&rows[0], &rows[rows.len() - 1]);
-        let mut segment = Segment {
-            dataset: self.dataset,
-            partition: self.partition,
-            first: first.offset,
-            last: last.offset,
-            rows: rows.len() as u64,
-            file: String::new(),
-            sha256: String::new(),
-            bytes: 0,
-            prev_head: None,
-            head: None,
-            next_offset: last.offset + 1,
-        };
-        let table = match table(self.dataset, rows)? {
-            Some(table) => table,
-            None => self.follow(rows, &mut segment)?,
-        };
-        let file = write(&table, &segment.hints()).map_err(|error| self.fatal(first, &error.to_string()))?;
-        segment.file = Segment::name(self.dataset, self.partition, date, segment.first, segment.last);
-        (segment.sha256, segment.bytes) = (hex(&Sha256::digest(&file)), file.len() as u64);
-        Ok((segment, file))
+    /// Follows the chain over audit rows: their segment, with numbers and heads, and that of the outcomes among them.
+    fn chained(&mut self, rows: &[Row], date: &str) -> Result<Step, PortError> {
+        let (first, prev_head) = (self.chain.next_seq(), hex(&self.chain.head()));
+        let entries = self.follow(rows)?;
+        let mut segment = Segment::new(self.stream(), date, (first, self.chain.next_seq() - 1), entries.len() as u64);
+        segment.next_offset = rows[rows.len() - 1].offset + 1;
+        (segment.prev_head, segment.head) = (Some(prev_head), Some(hex(&self.chain.head())));
+        let mut step = vec![written(segment, &audit_table(&entries))?];
+        let heard = entries.iter().zip(rows).filter(|(entry, _)| entry.event_type == "outcome");
+        let heard = heard.map(|(entry, row)| (entry, row.at_us)).collect::<Vec<_>>();
+        if let (Some((first, _)), Some((last, _))) = (heard.first(), heard.last()) {
+            let stream = (ColdDataset::Outcomes, self.partition);
+            let segment = Segment::new(stream, date, (first.seq, last.seq), heard.len() as u64);
+            step.push(written(segment, &outcomes(&heard)?)?);
+        }
+        Ok(step)
     }
 
-    /// Follows the chain over audit rows, and tells the segment its numbers and heads.
-    fn follow(&mut self, rows: &[Row], segment: &mut Segment) -> Result<RecordBatch, PortError> {
-        segment.first = self.chain.next_seq();
-        segment.prev_head = Some(hex(&self.chain.head()));
+    fn follow(&mut self, rows: &[Row]) -> Result<Vec<Entry>, PortError> {
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             let (entry, link) = Entry::open(&row.value).map_err(|error| self.fatal(row, &error.to_string()))?;
@@ -191,21 +161,34 @@ impl Pending {
             followed.map_err(|broken| self.fatal(row, &explain(broken, &entry, &self.chain)))?;
             entries.push(entry);
         }
-        segment.last = self.chain.next_seq() - 1;
-        segment.head = Some(hex(&self.chain.head()));
-        Ok(audit_table(&entries))
+        Ok(entries)
     }
 
-    /// The UTC date of a row's commit.
+    fn stream(&self) -> (ColdDataset, u32) {
+        (self.dataset.into(), self.partition)
+    }
+
     fn date(&self, row: &Row) -> Result<String, PortError> {
-        let time = timestamp_us_to_datetime(row.at_us).ok_or_else(|| self.fatal(row, "its time is no date"))?;
-        Ok(time.date().to_string())
+        date_of(row.at_us).ok_or_else(|| self.fatal(row, "its time is no date"))
     }
 
     fn fatal(&self, row: &Row, why: &str) -> PortError {
         let (topic, partition, offset) = (self.dataset.topic(), self.partition, row.offset);
         PortError::Fatal(format!("{topic} partition {partition} offset {offset}: {why}; nothing after it is compacted"))
     }
+}
+
+/// A segment and its file.
+pub fn written(mut segment: Segment, table: &RecordBatch) -> Result<(Segment, Vec<u8>), PortError> {
+    let file = write(table, &segment.hints());
+    let file = file.map_err(|error| PortError::Fatal(format!("{}: {error}", segment.file)))?;
+    segment.seal(&file);
+    Ok((segment, file))
+}
+
+/// The UTC date of a time, `YYYY-MM-DD`, which sorts by time; `None` for years of other than four digits.
+pub fn date_of(at_us: i64) -> Option<String> {
+    timestamp_us_to_datetime(at_us).map(|time| time.date().to_string()).filter(|date| date.len() == "YYYY-MM-DD".len())
 }
 
 /// Words for a broken chain: what came, and what should have.

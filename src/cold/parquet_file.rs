@@ -1,8 +1,9 @@
 //! Tables to the bytes of a Parquet file and back.
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -13,15 +14,42 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
 /// Columns whose values ascend or nearly so: their distances are stored.
-const DELTA_COLUMNS: [&str; 3] = ["seq", "offset", "ts"];
+const DELTA_COLUMNS: [&str; 7] = ["seq", "offset", "epoch", "ts", "arrived_at", "event_at", "timestamp"];
 
-/// A file of one table, zstd level 1; `hints` become its key-value metadata. The same table gives the same bytes.
+/// A file of one table; `hints` become its key-value metadata. The same table gives the same bytes.
 pub fn write(table: &RecordBatch, hints: &[(&str, String)]) -> Result<Vec<u8>, ParquetError> {
-    let hints = hints.iter().map(|(name, hint)| KeyValue::new(hint_key(name), hint.clone())).collect();
+    let mut writer = Writer::new(table.schema())?;
+    writer.write(table)?;
+    writer.finish(hints)
+}
+
+/// A file of tables of one schema, one after the other, zstd level 1; one row group at a time is held besides the file.
+pub struct Writer(ArrowWriter<Vec<u8>>);
+
+impl Writer {
+    /// An empty file.
+    pub fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
+        Ok(Self(ArrowWriter::try_new(Vec::new(), schema, Some(properties()?))?))
+    }
+
+    /// Appends a table.
+    pub fn write(&mut self, table: &RecordBatch) -> Result<(), ParquetError> {
+        self.0.write(table)
+    }
+
+    /// The file, with what it says of itself.
+    pub fn finish(mut self, hints: &[(&str, String)]) -> Result<Vec<u8>, ParquetError> {
+        for (name, hint) in hints {
+            self.0.append_key_value_metadata(KeyValue::new(hint_key(name), hint.clone()));
+        }
+        self.0.into_inner()
+    }
+}
+
+fn properties() -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_key_value_metadata(Some(hints))
         .set_column_dictionary_enabled("payload".into(), false)
         .set_column_statistics_enabled("payload".into(), EnabledStatistics::None);
     for column in DELTA_COLUMNS {
@@ -29,11 +57,7 @@ pub fn write(table: &RecordBatch, hints: &[(&str, String)]) -> Result<Vec<u8>, P
             .set_column_dictionary_enabled(column.into(), false)
             .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
     }
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, table.schema(), Some(properties.build()))?;
-    writer.write(table)?;
-    writer.close()?;
-    Ok(bytes)
+    Ok(properties.build())
 }
 
 /// What a file holds.
@@ -73,4 +97,9 @@ pub fn read(bytes: Vec<u8>) -> Result<Contents, String> {
         Ok(Err(error)) => Err(format!("not a Parquet file: {error}")),
         Err(_) => Err("not a Parquet file: its reader gave up".to_owned()),
     }
+}
+
+/// The tables of a file whose hash was checked, one at a time, of at most 8,192 rows each.
+pub fn open(bytes: Vec<u8>) -> Result<ParquetRecordBatchReader, ParquetError> {
+    ParquetRecordBatchReaderBuilder::try_new(axum::body::Bytes::from(bytes))?.with_batch_size(8192).build()
 }

@@ -3,7 +3,8 @@
 use super::columns::Columns;
 use crate::ports::{PortError, Row};
 use arrow::array::RecordBatch;
-use evenkeel_schemas::{Command, Dataset, Incident, Rollup, Verdict};
+use evenkeel_schemas::audit::Entry;
+use evenkeel_schemas::{Baseline, Command, Dataset, Incident, Outcome, Rejection, Rollup, Statistics, Verdict};
 use serde::de::DeserializeOwned;
 
 /// The table of some rows of a dataset; `None` for a dataset that is not kept cold, or has a table of its own.
@@ -12,16 +13,43 @@ use serde::de::DeserializeOwned;
 /// `Fatal` if a row is no value of the dataset.
 pub fn table(dataset: Dataset, rows: &[Row]) -> Result<Option<RecordBatch>, PortError> {
     Ok(Some(match dataset {
-        Dataset::Verdicts => verdicts(offsets(rows), &parse(dataset, rows)?),
-        Dataset::Incidents => incidents(offsets(rows), &parse(dataset, rows)?),
-        Dataset::Commands => commands(offsets(rows), &parse(dataset, rows)?),
-        Dataset::Rollups => rollups(offsets(rows), &parse(dataset, rows)?),
-        Dataset::Baselines | Dataset::Rejections | Dataset::Audit | Dataset::State => return Ok(None),
+        Dataset::Verdicts => verdicts(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Incidents => incidents(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Commands => commands(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Rollups => rollups(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Baselines => baselines(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Rejections => rejections(arrivals(rows), &parse(dataset, rows)?),
+        Dataset::Audit | Dataset::State => return Ok(None),
     }))
 }
 
-fn offsets(rows: &[Row]) -> Columns {
-    Columns::default().counts("offset", rows.iter().map(|row| row.offset))
+/// The table of audit entries that are outcomes, each with the `now_us` of its epoch.
+///
+/// # Errors
+/// `Fatal` if an entry's payload is none.
+pub fn outcomes(heard: &[(&Entry, i64)]) -> Result<RecordBatch, PortError> {
+    let parse = |(entry, _): &(&Entry, i64)| {
+        serde_json::from_slice(&entry.payload).map_err(|error| {
+            let (partition, seq) = (entry.partition, entry.seq);
+            PortError::Fatal(format!("audit partition {partition} seq {seq}: not an outcome: {error}"))
+        })
+    };
+    let values = heard.iter().map(parse).collect::<Result<Vec<Outcome>, _>>()?;
+    let rows = || values.iter();
+    Ok(Columns::default()
+        .counts("seq", heard.iter().map(|(entry, _)| entry.seq))
+        .times("event_at", rows().map(|outcome| outcome.event_time_us))
+        .times("arrived_at", heard.iter().map(|(_, at_us)| *at_us))
+        .texts("command_id", rows().map(|outcome| &outcome.command_id))
+        .texts("service", rows().map(|outcome| &outcome.service))
+        .names("status", rows().map(|outcome| outcome.status))
+        .texts("detail", rows().map(|outcome| &outcome.detail))
+        .finish())
+}
+
+fn arrivals(rows: &[Row]) -> Columns {
+    let offsets = Columns::default().counts("offset", rows.iter().map(|row| row.offset));
+    offsets.times("arrived_at", rows.iter().map(|row| row.at_us))
 }
 
 fn parse<T: DeserializeOwned>(dataset: Dataset, rows: &[Row]) -> Result<Vec<T>, PortError> {
@@ -37,11 +65,11 @@ fn parse<T: DeserializeOwned>(dataset: Dataset, rows: &[Row]) -> Result<Vec<T>, 
 fn verdicts(columns: Columns, values: &[Verdict]) -> RecordBatch {
     let rows = || values.iter();
     columns
+        .times("event_at", rows().map(|verdict| verdict.at_us))
         .keys("", rows().map(|verdict| &verdict.key))
         .names("detector", rows().map(|verdict| verdict.detector))
         .names("decision", rows().map(|verdict| verdict.decision))
         .texts("reason", rows().map(|verdict| &verdict.reason))
-        .times("at", rows().map(|verdict| verdict.at_us))
         .times("since", rows().map(|verdict| verdict.since_us))
         .texts("evidence", rows().map(|verdict| &verdict.evidence))
         .finish()
@@ -51,11 +79,11 @@ fn incidents(columns: Columns, values: &[Incident]) -> RecordBatch {
     let rows = || values.iter();
     let causes = || values.iter().map(|incident| &incident.cause);
     columns
+        .times("event_at", rows().map(|incident| incident.at_us))
         .texts("incident_id", rows().map(|incident| &incident.incident_id))
         .texts("service", rows().map(|incident| &incident.service))
         .names("state", rows().map(|incident| incident.state))
         .times("opened", rows().map(|incident| incident.opened_us))
-        .times("at", rows().map(|incident| incident.at_us))
         .names("cause_detector", causes().map(|cause| cause.detector))
         .keys("cause_", causes().map(|cause| &cause.key))
         .text_lists("cause_nodes", causes().map(|cause| &cause.nodes))
@@ -68,6 +96,7 @@ fn incidents(columns: Columns, values: &[Incident]) -> RecordBatch {
 fn commands(columns: Columns, values: &[Command]) -> RecordBatch {
     let rows = || values.iter();
     columns
+        .times("event_at", rows().map(|command| command.at_us))
         .texts("command_id", rows().map(|command| &command.command_id))
         .names("kind", rows().map(|command| command.kind))
         .texts("target", rows().map(|command| &command.target))
@@ -75,7 +104,6 @@ fn commands(columns: Columns, values: &[Command]) -> RecordBatch {
         .texts("incident_id", rows().map(|command| &command.incident_id))
         .names("mode", rows().map(|command| command.mode))
         .texts("reason", rows().map(|command| &command.reason))
-        .times("at", rows().map(|command| command.at_us))
         .times("expires", rows().map(|command| command.expires_us))
         .finish()
 }
@@ -84,8 +112,8 @@ fn rollups(columns: Columns, values: &[Rollup]) -> RecordBatch {
     let rows = || values.iter();
     let numbers = || values.iter().map(|rollup| &rollup.statistics);
     columns
+        .times("event_at", rows().map(|rollup| rollup.start_us))
         .keys("", rows().map(|rollup| &rollup.key))
-        .times("start", rows().map(|rollup| rollup.start_us))
         .integers("requests", numbers().map(|numbers| numbers.requests))
         .integers("errors", numbers().map(|numbers| numbers.errors))
         .integers("latency_sum_us", rows().map(|rollup| rollup.latency_sum_us))
@@ -95,5 +123,44 @@ fn rollups(columns: Columns, values: &[Rollup]) -> RecordBatch {
         .counts("p99_us", numbers().map(|numbers| numbers.p99_us))
         .counts("p999_us", numbers().map(|numbers| numbers.p999_us))
         .histograms(rows().map(|rollup| &rollup.histogram))
+        .finish()
+}
+
+/// One row a baseline; its windows are lists of one length, as there are as many as are configured.
+fn baselines(columns: Columns, values: &[Baseline]) -> RecordBatch {
+    let names = values.iter().map(|baseline| baseline.windows.iter().map(|(name, _)| name.clone()).collect());
+    let names = names.collect::<Vec<Vec<String>>>();
+    let rows = || values.iter().map(|baseline| baseline.windows.as_slice());
+    columns
+        .times("event_at", values.iter().map(|baseline| baseline.at_us))
+        .keys("", values.iter().map(|baseline| &baseline.key))
+        .text_lists("windows", names.iter())
+        .integer_lists("requests", statistics(rows(), |of| of.requests))
+        .integer_lists("errors", statistics(rows(), |of| of.errors))
+        .integer_lists("mean_us", statistics(rows(), |of| of.mean_us))
+        .count_lists("p50_us", statistics(rows(), |of| of.p50_us))
+        .count_lists("p90_us", statistics(rows(), |of| of.p90_us))
+        .count_lists("p99_us", statistics(rows(), |of| of.p99_us))
+        .count_lists("p999_us", statistics(rows(), |of| of.p999_us))
+        .finish()
+}
+
+/// One number of each window of each baseline.
+fn statistics<'a, T>(
+    rows: impl Iterator<Item = &'a [(String, Statistics)]>,
+    number: fn(&Statistics) -> T,
+) -> Vec<Vec<T>> {
+    rows.map(|windows| windows.iter().map(|(_, of)| number(of)).collect()).collect()
+}
+
+fn rejections(columns: Columns, values: &[Rejection]) -> RecordBatch {
+    let rows = || values.iter();
+    columns
+        .names("reason", rows().map(|rejection| rejection.reason))
+        .texts("detail", rows().map(|rejection| &rejection.detail))
+        .texts("input_topic", rows().map(|rejection| rejection.at.topic.name()))
+        .small_counts("input_partition", rows().map(|rejection| rejection.at.partition))
+        .counts("input_offset", rows().map(|rejection| rejection.at.offset))
+        .texts("payload", rows().map(|rejection| &rejection.payload))
         .finish()
 }

@@ -14,7 +14,6 @@ use super::verify_log::verify_log;
 use crate::ports::PortError;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
-use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Chain, Hash, ORIGIN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,6 +29,9 @@ pub enum Verification {
         segments: u64,
         /// The last link of each audit partition, 64 hex digits.
         heads: BTreeMap<u32, String>,
+        /// The number of the first entry that is still there, of each audit partition of whose segments some were
+        /// dropped; what was before it is known by the head alone.
+        min_seqs: BTreeMap<u32, u64>,
     },
     /// Something was: the first place found.
     Tampered(Tampered),
@@ -40,7 +42,11 @@ pub enum Verification {
 impl std::fmt::Display for Verification {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Whole { entries, segments, .. } => write!(f, "whole: {entries} audit entries, {segments} segments"),
+            Self::Whole { entries, segments, min_seqs, .. } => {
+                write!(f, "whole: {entries} audit entries, {segments} segments")?;
+                let mut dropped = min_seqs.iter();
+                dropped.try_for_each(|(partition, seq)| write!(f, ", partition {partition} from seq {seq} on"))
+            }
             Self::Tampered(tampered) => write!(f, "tampered: {tampered}"),
             Self::Unusable(why) => write!(f, "unusable: {why}"),
         }
@@ -92,6 +98,8 @@ pub struct Followed {
     pub heads: BTreeMap<(u32, u64), Hash>,
     /// Segments of all datasets.
     pub segments: u64,
+    /// The first entry that is still there, by audit partition, where some were dropped.
+    pub min_seqs: BTreeMap<u32, u64>,
 }
 
 /// Verifies a data directory (cold segments, the embedded log, and that they agree) or a cold directory. Never panics,
@@ -117,10 +125,11 @@ fn verify_both(store: &dyn ColdStore, log: Option<&Path>) -> Result<Followed, Fa
 
 fn conclude(result: Result<Followed, Failure>) -> Verification {
     match result {
-        Ok(Followed { chains, segments, .. }) => Verification::Whole {
-            entries: chains.values().map(Chain::next_seq).sum(),
+        Ok(Followed { chains, segments, min_seqs, .. }) => Verification::Whole {
+            entries: chains.values().map(Chain::next_seq).sum::<u64>() - min_seqs.values().sum::<u64>(),
             segments,
             heads: chains.iter().map(|(partition, chain)| (*partition, hex(&chain.head()))).collect(),
+            min_seqs,
         },
         Err(Failure::Tampered(tampered)) => Verification::Tampered(tampered),
         Err(Failure::Unusable(why)) => Verification::Unusable(why),
@@ -138,40 +147,58 @@ fn verify_segments(store: &dyn ColdStore, may_be_empty: bool) -> Result<Followed
         Err(PortError::Fatal(why)) => return Err(in_manifest(None, &why)),
         Err(error) => return Err(error.into()),
     };
-    let known = manifest.segments.iter().map(|segment| segment.file.clone()).collect::<BTreeSet<_>>();
+    let held = manifest.segments.iter().filter(|segment| !segment.dropped);
+    let known = held.map(|segment| segment.file.clone()).collect::<BTreeSet<_>>();
     if let Some(file) = files.difference(&known).next() {
         let why = "the manifest does not name this file; if a crash left it, the next compaction removes it";
         return Err(Failure::Tampered(Tampered { file: file.clone(), why: why.to_owned(), ..Tampered::default() }));
     }
-    let mut followed = Followed { segments: manifest.segments.len() as u64, ..Followed::default() };
-    let mut last = BTreeMap::new();
+    let mut followed = Followed { segments: known.len() as u64, ..Followed::default() };
+    let mut before = BTreeMap::new();
     for segment in &manifest.segments {
-        let before = last.insert((segment.dataset, segment.partition), segment.last);
-        check_line(segment, before)?;
-        let tables = check_file(segment, store)?;
-        if segment.dataset == Dataset::Audit {
+        check_line(segment, before.insert(segment.stream(), segment))?;
+        if segment.dataset.is_audit() {
             let fresh = || Chain::new(ORIGIN, segment.partition);
             let chain = followed.chains.entry(segment.partition).or_insert_with(fresh);
-            follow(segment, &tables, chain)?;
+            if segment.dropped {
+                pass_over(segment, chain)?;
+                followed.min_seqs.insert(segment.partition, chain.next_seq());
+            } else {
+                follow(segment, &check_file(segment, store)?, chain)?;
+            }
             followed.heads.insert((segment.partition, chain.next_seq()), chain.head());
-        } else {
-            check_offsets(segment, &tables)?;
+        } else if !segment.dropped {
+            check_order(segment, &check_file(segment, store)?)?;
         }
     }
     Ok(followed)
 }
 
+/// Goes on from the head that is kept of a dropped segment.
+fn pass_over(segment: &Segment, chain: &mut Chain) -> Result<(), Failure> {
+    if segment.prev_head.as_deref().and_then(from_hex) != Some(chain.head()) {
+        return Err(in_manifest(Some(segment), "prev_head is not the head of the segment before"));
+    }
+    let head = segment.head().ok_or_else(|| in_manifest(Some(segment), "a dropped segment without its head"))?;
+    *chain = Chain::resume(segment.partition, segment.last + 1, head);
+    Ok(())
+}
+
 /// What a line says by itself, and after the one before it of the same partition.
-fn check_line(segment: &Segment, before: Option<u64>) -> Result<(), Failure> {
-    let is_audit = segment.dataset == Dataset::Audit;
+fn check_line(segment: &Segment, before: Option<&Segment>) -> Result<(), Failure> {
+    let (is_audit, may_repeat) = (segment.dataset.is_audit(), segment.dataset.may_repeat());
     let span = segment.last.checked_sub(segment.first).and_then(|span| span.checked_add(1));
     if !segment.is_well_named() {
         return Err(in_manifest(Some(segment), "the file's name is not that of the line's rows"));
     }
-    if segment.rows == 0 || span.is_none_or(|span| segment.rows > span || (is_audit && segment.rows != span)) {
+    let fits = |span| (segment.rows <= span || may_repeat) && (segment.rows == span || !is_audit);
+    if segment.rows == 0 || !span.is_some_and(fits) {
         return Err(in_manifest(Some(segment), "the number of rows does not fit the first and the last"));
     }
-    let follows = match before {
+    if segment.dropped && before.is_some_and(|before| !before.dropped) {
+        return Err(in_manifest(Some(segment), "marked as dropped, but an older one is not"));
+    }
+    let follows = match before.map(|before| before.last) {
         None => !is_audit || segment.first == 0,
         Some(last) if is_audit => last.checked_add(1) == Some(segment.first),
         Some(last) => last < segment.first,
@@ -234,23 +261,23 @@ fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Resul
     Ok(())
 }
 
-/// Offsets ascend from the first to the last.
-fn check_offsets(segment: &Segment, tables: &[RecordBatch]) -> Result<(), Failure> {
-    let mut offsets = Vec::new();
+/// Offsets, or what else orders the rows, ascend from the first to the last.
+fn check_order(segment: &Segment, tables: &[RecordBatch]) -> Result<(), Failure> {
+    let (order, mut places) = (segment.dataset.order(), Vec::new());
     for table in tables {
-        let column = table.column_by_name("offset").and_then(|column| column.as_primitive_opt::<UInt64Type>());
-        offsets.extend_from_slice(column.ok_or_else(|| in_file(segment, None, "no column of offsets"))?.values());
+        let column = table.column_by_name(order).and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        places.extend_from_slice(column.ok_or_else(|| in_file(segment, None, format!("no column {order}")))?.values());
     }
-    let ends = (offsets.first(), offsets.last()) == (Some(&segment.first), Some(&segment.last));
-    if ends && offsets.is_sorted_by(|a, b| a < b) {
+    let ends = (places.first(), places.last()) == (Some(&segment.first), Some(&segment.last));
+    if ends && places.is_sorted_by(|a, b| a < b || (a == b && segment.dataset.may_repeat())) {
         Ok(())
     } else {
-        Err(in_file(segment, None, "offsets do not ascend"))
+        Err(in_file(segment, None, format!("{order} does not ascend from the first to the last")))
     }
 }
 
 fn in_file(segment: &Segment, seq: Option<u64>, why: impl Into<String>) -> Failure {
-    let seq = seq.filter(|_| segment.dataset == Dataset::Audit);
+    let seq = seq.filter(|_| segment.dataset.is_audit());
     let (partition, file) = (Some(segment.partition), segment.file.clone());
     Failure::Tampered(Tampered { partition, seq, file, why: why.into() })
 }

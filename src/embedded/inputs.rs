@@ -73,6 +73,19 @@ impl InputWriter {
         self.with(partition, |stream| stream.append(&[&header, key, payload]))
     }
 
+    /// The offset after the last record that was appended to a partition, or that was there before.
+    ///
+    /// # Errors
+    /// As [`InputWriter::append`].
+    pub fn next_offset(&mut self, partition: Partition) -> Result<u64, PortError> {
+        let mut end = 0;
+        self.with(partition, |stream| {
+            end = stream.end();
+            Ok(())
+        })?;
+        Ok(end)
+    }
+
     /// Lets readers see everything that was appended.
     ///
     /// # Errors

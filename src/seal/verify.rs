@@ -3,7 +3,7 @@
 use super::follow::follow;
 use super::sealer::{SealError, manifest_difference, manifest_hashes};
 use crate::cold::{ColdStore, MANIFEST, Manifest, Tampered};
-use crate::ports::OutputLog;
+use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Audited, Chain, Log, Refused, Seal};
 use std::collections::BTreeMap;
@@ -114,7 +114,13 @@ pub fn check_manifest(audited: &Audited, cold: &dyn ColdStore) -> Result<(), Sea
 /// # Errors
 /// [`SealError::Tampered`] at the first that is not.
 pub fn check_files(cold: &dyn ColdStore, cursor: &mut usize, budget: u64) -> Result<(), SealError> {
-    let segments = Manifest::load(cold)?.unwrap_or_default().segments;
+    let manifest = match Manifest::load(cold) {
+        Err(PortError::Fatal(why)) => {
+            return Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into());
+        }
+        manifest => manifest?.unwrap_or_default(),
+    };
+    let segments = manifest.segments.into_iter().filter(|segment| !segment.dropped).collect::<Vec<_>>();
     let mut read = 0;
     for _ in 0..segments.len() {
         if read >= budget {

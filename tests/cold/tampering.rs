@@ -39,7 +39,7 @@ fn copy(store: &MemoryStore) -> MemoryStore {
     copy
 }
 
-fn write_manifest(store: &MemoryStore, segments: &[Segment]) {
+pub fn write_manifest(store: &MemoryStore, segments: &[Segment]) {
     let lines = segments.iter().map(|segment| serde_json::to_string(segment).unwrap() + "\n");
     store.put(MANIFEST, lines.collect::<String>().as_bytes()).unwrap();
 }
@@ -73,22 +73,32 @@ fn every_flipped_bit_of_the_manifest_is_found() {
     }
 }
 
-/// The attacker writes a segment anew, and its hash and hints into the manifest, but cannot make the heads fit.
-fn rewrite(store: &MemoryStore, number: usize, change: impl Fn(&RecordBatch) -> RecordBatch) -> (MemoryStore, Segment) {
-    let (store, mut lines) = (copy(store), segments(store));
-    let line = &mut lines[number];
-    let table = change(&tables(&store, line.dataset, line.partition)[number]);
-    let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, table.schema(), None).unwrap();
-    for (name, value) in table.schema().metadata() {
-        writer.append_key_value_metadata(parquet::file::metadata::KeyValue::new(name.clone(), value.clone()));
+/// Writes a segment's file anew, and its line with it.
+pub fn write_file(
+    store: &MemoryStore,
+    lines: &mut [Segment],
+    number: usize,
+    table: &RecordBatch,
+    hints: impl IntoIterator<Item = (String, String)>,
+) {
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), table.schema(), None).unwrap();
+    for (name, value) in hints {
+        writer.append_key_value_metadata(parquet::file::metadata::KeyValue::new(name, value));
     }
-    writer.write(&table).unwrap();
-    writer.close().unwrap();
+    writer.write(table).unwrap();
+    let (bytes, line) = (writer.into_inner().unwrap(), &mut lines[number]);
     line.sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     (line.bytes, line.rows) = (bytes.len() as u64, table.num_rows() as u64);
     store.put(&line.file, &bytes).unwrap();
-    write_manifest(&store, &lines);
+    write_manifest(store, lines);
+}
+
+/// The attacker writes a segment anew, and its hash and hints into the manifest, but cannot make the heads fit.
+fn rewrite(store: &MemoryStore, number: usize, change: impl Fn(&RecordBatch) -> RecordBatch) -> (MemoryStore, Segment) {
+    let (store, mut lines) = (copy(store), segments(store));
+    let table = change(&tables(&store, lines[number].dataset, lines[number].partition)[number]);
+    let hints = table.schema().metadata().clone();
+    write_file(&store, &mut lines, number, &table, hints);
     let line = lines[number].clone();
     (store, line)
 }
@@ -225,7 +235,7 @@ fn found(directory: &Path) -> Option<Tampered> {
 #[test]
 fn a_data_directory_is_whole_and_every_flipped_byte_of_its_outputs_is_found() {
     let scratch = data_directory(4);
-    let Verification::Whole { entries, segments, heads } = verify(&scratch.0) else { panic!() };
+    let Verification::Whole { entries, segments, heads, .. } = verify(&scratch.0) else { panic!() };
     assert_eq!((entries, segments, heads.len()), (12, 1, 1));
     assert!(matches!(verify(&scratch.0.join("cold")), Verification::Whole { entries: 12, .. }));
     let path = scratch.0.join("outputs/00000000000000000000.seg");

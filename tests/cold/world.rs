@@ -5,8 +5,8 @@ use evenkeel::cold::{ColdStore, MemoryStore};
 use evenkeel::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
 use evenkeel_schemas::{
-    Cause, Command, CommandKind, Dataset, Decision, Detector, Dimension, Incident, IncidentState, Key, Mode, Rollup,
-    Tally, Verdict,
+    Baseline, Cause, Command, CommandKind, Coordinates, Dataset, Decision, Detector, Dimension, Incident,
+    IncidentState, Key, Mode, Outcome, OutcomeStatus, Reason, Rejection, Rollup, Statistics, Tally, Topic, Verdict,
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Log {
         for partition in [0, 3] {
             let mut chain = Chain::new(ORIGIN, partition);
             log.fill((Dataset::Audit, partition), count, &mut random, |i, at_us| {
-                let entry = entry(i, at_us);
+                let entry = if partition == 3 && i % 5 == 4 { heard(i, at_us) } else { entry(i, at_us) };
                 (entry.entity.clone().into_bytes(), chain.append(entry))
             });
         }
@@ -44,7 +44,9 @@ impl Log {
         log.fill((Dataset::Verdicts, 0), count, &mut random, |i, at_us| json(&verdict(i, at_us)));
         log.fill((Dataset::Incidents, 0), count, &mut random, |i, at_us| json(&incident(i, at_us)));
         log.fill((Dataset::Commands, 0), count, &mut random, |i, at_us| json(&command(i, at_us)));
-        log.fill((Dataset::Baselines, 0), 3, &mut random, |_, _| (Vec::new(), b"not kept cold".to_vec()));
+        log.fill((Dataset::Baselines, 0), count, &mut random, |i, at_us| json(&baseline(i, at_us)));
+        log.fill((Dataset::Rejections, 0), count, &mut random, |i, _| json(&rejection(i)));
+        log.fill((Dataset::State, 0), 3, &mut random, |_, _| (Vec::new(), b"not kept cold".to_vec()));
         log
     }
 
@@ -62,6 +64,13 @@ impl Log {
             let (key, value) = make(i, at_us);
             self.0.entry(of).or_default().push(Row { offset, at_us, key, value });
         }
+    }
+
+    /// The audit entries of a partition that are outcomes.
+    pub fn outcomes(&self, partition: u32) -> Vec<Entry> {
+        let rows = self.0.get(&(Dataset::Audit, partition)).into_iter().flatten();
+        let entries = rows.map(|row| Entry::open(&row.value).unwrap().0);
+        entries.filter(|entry| entry.event_type == "outcome").collect()
     }
 
     /// The log as it was when each partition had at most `rows`.
@@ -87,6 +96,32 @@ pub fn entry(i: usize, ts_us: i64) -> Entry {
         payload: format!("{{\"op\":\"u\",\"after\":{{\"id\":{i}}},\"ü\":\"\u{0}\"}}").into_bytes(),
         ..Entry::default()
     }
+}
+
+/// The audit entry of the outcome of the `i`th command.
+fn heard(i: usize, at_us: i64) -> Entry {
+    let outcome = Outcome {
+        event_time_us: at_us - 77,
+        command_id: format!("CMD-{i}"),
+        service: "checkout".to_owned(),
+        status: [OutcomeStatus::Applied, OutcomeStatus::Failed][i % 2],
+        detail: String::new(),
+    };
+    let payload = serde_json::to_vec(&outcome).unwrap();
+    Entry { event_type: "outcome".to_owned(), entity: outcome.command_id, payload, ..entry(i, at_us) }
+}
+
+/// The `i`th baseline; some have more windows than others.
+pub fn baseline(i: usize, at_us: i64) -> Baseline {
+    let mut tally = Tally::default();
+    (0..=i as u32 % 9).for_each(|j| tally.count(500 + j, j == 0));
+    let windows = ["10s", "1m", "5m"].map(|name| (name.to_owned(), Statistics::from(&tally)));
+    Baseline { key: key(i), at_us, windows: windows[..i % 4].to_vec() }
+}
+
+fn rejection(i: usize) -> Rejection {
+    let at = Coordinates { topic: Topic::Requests, partition: i as u32 % 2, offset: i as u64 };
+    Rejection::new(Reason::NotJson, "expected value", at, b"{\xff")
 }
 
 fn key(i: usize) -> Key {
@@ -149,6 +184,8 @@ pub enum Fault {
     Lost,
     /// It does its work, and says it did not.
     AppliedButLost,
+    /// It leaves half of a segment's file behind, which a store promises never to do, and says it failed.
+    Torn,
     /// It and all after it do nothing: the process is gone.
     Gone,
 }
@@ -175,6 +212,9 @@ impl Faulty<'_> {
 
 impl ColdStore for Faulty<'_> {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        if self.fault == Fault::Torn && self.calls.get() == self.at && name.ends_with(".parquet") {
+            self.store.put(name, &bytes[..bytes.len() / 2])?;
+        }
         self.call(|| self.store.put(name, bytes))
     }
 

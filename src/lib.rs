@@ -15,6 +15,7 @@ pub mod pages;
 pub mod pipeline;
 pub mod ports;
 pub mod replay;
+pub mod report;
 pub mod restore;
 pub mod seal;
 pub mod service;

@@ -1,10 +1,9 @@
 //! What was found, as audit events: they go through the log like everybody else's, and become an incident.
 
 use crate::check::Wrong;
-use evenkeel::kafka::{Connection, RecordProducer};
-use evenkeel::ports::{Clock, PortError, SystemClock};
-use evenkeel_schemas::{AuditEvent, AuditEventType, Detail, Partition, Topic};
-use std::time::Duration;
+use evenkeel::kafka::Connection;
+use evenkeel::ports::PortError;
+use evenkeel_schemas::{AuditEventType, Detail};
 
 /// Most findings of one look that are said one by one.
 pub const FINDINGS_BOUND: usize = 100;
@@ -12,12 +11,9 @@ pub const FINDINGS_BOUND: usize = 100;
 /// Who finds.
 const ACTOR: &str = "evenkeel-mirror";
 
-/// How long a finding may take to be safe on the broker.
-const SAID_WITHIN: Duration = Duration::from_secs(30);
-
 /// Says findings.
 pub struct Reporter {
-    producer: RecordProducer,
+    reporter: evenkeel::report::Reporter,
     table: String,
 }
 
@@ -27,7 +23,7 @@ impl Reporter {
     /// # Errors
     /// `Fatal` if a property of the connection is wrong.
     pub fn new(connection: Connection, table: &str) -> Result<Self, PortError> {
-        Ok(Self { producer: RecordProducer::new(connection)?, table: table.to_owned() })
+        Ok(Self { reporter: evenkeel::report::Reporter::to_kafka(connection, ACTOR)?, table: table.to_owned() })
     }
 
     /// Says what is wrong with rows; returns once it is safe.
@@ -38,20 +34,16 @@ impl Reporter {
         for wrong in wrong.iter().take(FINDINGS_BOUND) {
             let entity = format!("{}/{}/{}", self.table, wrong.partition, wrong.seq);
             tracing::warn!(entity, op = wrong.op, "{}", wrong.what);
-            self.send(wrong.op, entity, wrong.what)?;
+            self.send(wrong.op, &entity, wrong.what)?;
         }
         if wrong.len() > FINDINGS_BOUND {
             let more = format!("and {} more rows", wrong.len() - FINDINGS_BOUND);
-            self.send("tamper", format!("{}/*", self.table), &more)?;
+            self.send("tamper", &format!("{}/*", self.table), &more)?;
         }
-        if wrong.is_empty() { Ok(()) } else { self.producer.flush(SAID_WITHIN) }
+        if wrong.is_empty() { Ok(()) } else { self.reporter.flush() }
     }
 
-    fn send(&mut self, op: &str, entity: String, what: &str) -> Result<(), PortError> {
-        let event_time_us = SystemClock.now_us();
-        let (op, actor, detail) = (op.to_owned(), ACTOR.to_owned(), Detail::text(what));
-        let event = AuditEvent { event_time_us, event_type: AuditEventType::Finding, op, actor, entity, detail };
-        let payload = serde_json::to_vec(&event).expect("an event of ours is JSON");
-        self.producer.send(Partition { topic: Topic::AuditEvents, partition: 0 }, event_time_us, b"", &payload)
+    fn send(&mut self, op: &str, entity: &str, what: &str) -> Result<(), PortError> {
+        self.reporter.say(AuditEventType::Finding, op, entity, Detail::text(what))
     }
 }

@@ -5,6 +5,7 @@ use super::public_key;
 use crate::embedded::EmbeddedOutputs;
 use crate::kafka::KafkaOutputs;
 use crate::ports::{OutputLog, PortError};
+use crate::report::{Reporter, Writer};
 use clap::Subcommand;
 use evenkeel_schemas::audit::{ORIGIN, Refused, Trust};
 use std::path::PathBuf;
@@ -84,6 +85,14 @@ impl RowsArgs {
         })
     }
 
+    /// Who says events to the audit log, where its entries are read.
+    pub fn reporter(&self, writer: Writer, actor: &str) -> Result<Reporter, PortError> {
+        match &self.data {
+            Some(directory) => Ok(Reporter::to_directory(directory, writer, actor)),
+            None => Reporter::to_kafka(self.kafka.connection()?, actor),
+        }
+    }
+
     pub fn must(&self) -> Result<Box<dyn OutputLog>, PortError> {
         self.open()?.ok_or_else(|| fatal("where are the entries? give --data DIR or --brokers HOST:PORT"))
     }
@@ -156,6 +165,9 @@ pub(in crate::cli) struct ProveArgs {
     /// Where the proof goes. Default: standard output.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Who asks; goes into the audit log.
+    #[arg(long, env = "USER", default_value = "unknown")]
+    pub actor: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -233,6 +245,9 @@ pub(in crate::cli) struct WatchArgs {
     /// Look once.
     #[arg(long)]
     pub once: bool,
+    /// Show what is found, but say no event of it: no incident is opened.
+    #[arg(long)]
+    pub silent: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,9 +5,11 @@ use super::log_files;
 use crate::cli::{Ending, fatal, io_error};
 use crate::cold::{ColdStore, DirectoryStore};
 use crate::ports::PortError;
+use crate::report::Writer;
 use crate::seal::{self, SealError};
 use evenkeel_schemas::audit::tile::CHECKPOINT;
 use evenkeel_schemas::audit::{Log, Proof, Refused, Trust, Trusted, hex};
+use evenkeel_schemas::{AuditEventType, Detail};
 use serde_json::json;
 use std::path::Path;
 
@@ -27,6 +29,13 @@ pub(super) fn prove(args: &ProveArgs) -> Result<Ending, PortError> {
         Some(path) => std::fs::write(path, proof.to_string()).map_err(io_error("writing", path))?,
         None => print!("{proof}"),
     }
+    let entity = format!("entry {}/{}", args.partition, args.seq);
+    let said = args.rows.reporter(Writer::Prover, &args.actor).and_then(|mut reporter| {
+        reporter.say(AuditEventType::Access, "prove", &entity, Detail::default())?;
+        reporter.flush()
+    });
+    // Who may only read is not kept from it.
+    said.unwrap_or_else(|error| tracing::warn!(%error, "nobody was told of this access"));
     Ok(Ending::Well)
 }
 

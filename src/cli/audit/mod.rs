@@ -1,5 +1,6 @@
 //! `audit`: keys, sealing, proofs, verification, watching, witnesses.
 
+mod access;
 mod args;
 mod check;
 mod watch;
@@ -8,6 +9,7 @@ use super::{Ending, fatal, io_error};
 use crate::cold::{ColdStore, DirectoryStore};
 use crate::ports::PortError;
 use crate::seal::{self, FileKey, Remote, SealError, Sealer, Signer, Witness, Witnesses};
+use access::Accesses;
 pub(super) use args::AuditCommand;
 use args::{KeygenArgs, RotateArgs, SealArgs, WitnessArgs};
 use evenkeel_schemas::audit::{Fetch, Log, Refused, Trust, VerifierKey};
@@ -43,11 +45,16 @@ fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
     let mut witnesses = Witnesses::new(args.witness.chunks(2).map(pair).collect::<Result<_, PortError>>()?);
     let cold = args.cold.as_deref().map(DirectoryStore::read_only);
     let mut sealer = open_sealer(args)?;
+    let accesses = Accesses::default();
     if let Some(address) = &args.http {
         let store: Box<dyn ColdStore> = Box::new(DirectoryStore::read_only(&args.seals));
-        serve(address, |socket| seal::serve_log(socket, Arc::new(Mutex::new(store)), log_access))?;
+        let accesses = accesses.clone();
+        serve(address, |socket| {
+            seal::serve_log(socket, Arc::new(Mutex::new(store)), move |name, headers| accesses.note(name, headers))
+        })?;
     }
     loop {
+        accesses.say(&args.rows)?;
         let began = Instant::now();
         match sealer.turn(rows.as_mut(), cold.as_ref().map(|cold| cold as &dyn ColdStore)) {
             Ok(progress) => {
@@ -111,12 +118,6 @@ fn said(sealer: &Sealer, progress: seal::Progress, took: Duration, json: bool) {
     } else {
         println!("{entries:>9} entries and {segments} segments sealed in {took_ms:.1} ms; the log has {seals} seals");
     }
-}
-
-/// Reading the audit log is worth a line, too.
-fn log_access(name: &str, headers: &axum::http::HeaderMap) {
-    let agent = headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or("unknown");
-    tracing::info!(target: "access", name, agent, "the log of seals was read");
 }
 
 fn witness(args: &WitnessArgs) -> Result<Ending, PortError> {

@@ -3,14 +3,19 @@
 use super::args::{TamperArgs, WatchArgs};
 use super::log_files;
 use crate::cli::{Ending, fatal, io_error};
-use crate::cold::{ColdStore, DirectoryStore};
+use crate::cold::{ColdStore, DirectoryStore, Tampered};
 use crate::ports::{Clock, PortError, SystemClock};
+use crate::report::{Reporter, Writer};
 use crate::seal::tamper::{Attack, Look, tamper};
 use crate::seal::{Finding, Turn, Watch, Watcher};
 use evenkeel_schemas::audit::{Checkpoint, Refused};
+use evenkeel_schemas::{AuditEventType, Detail};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
+
+/// Who finds.
+const ACTOR: &str = "evenkeel-watch";
 
 pub(super) fn watch(args: &WatchArgs, json: bool) -> Result<Ending, PortError> {
     let (files, mut rows) = (log_files(&args.seals), args.rows.must()?);
@@ -18,6 +23,7 @@ pub(super) fn watch(args: &WatchArgs, json: bool) -> Result<Ending, PortError> {
     let trust = args.trust.trust()?;
     let watch = Watch { trust, origin: args.rows.chain_origin.clone(), budget: args.budget, stale_s: args.stale };
     let mut watcher = Watcher::new(watch, read_state(&args.state)?);
+    let mut reporter = if args.silent { None } else { Some(args.rows.reporter(Writer::Watcher, ACTOR)?) };
     let (mut said, mut is_well) = (Vec::new(), true);
     loop {
         let now_s = u64::try_from(SystemClock.now_us() / 1_000_000).unwrap_or(0);
@@ -25,6 +31,9 @@ pub(super) fn watch(args: &WatchArgs, json: bool) -> Result<Ending, PortError> {
         match watcher.turn(files.as_ref(), rows.as_mut(), cold, now_s) {
             Ok(turn) => {
                 show(&turn, &said, args.once, json);
+                if let Some(reporter) = &mut reporter {
+                    report(&turn, &said, reporter)?;
+                }
                 is_well &= turn.findings.is_empty();
                 if turn.findings.is_empty() {
                     write_state(&args.state, watcher.remembered())?;
@@ -55,6 +64,22 @@ fn show(turn: &Turn, said: &[Finding], once: bool, json: bool) {
             println!("{words}")
         }
     }
+}
+
+/// Findings become events, and so incidents: once when they are new.
+fn report(turn: &Turn, said: &[Finding], reporter: &mut Reporter) -> Result<(), PortError> {
+    for finding in turn.findings.iter().filter(|finding| !said.contains(finding)) {
+        let (op, entity) = match finding {
+            Finding::Tampered(Tampered { partition, seq, file, .. }) => {
+                let parts = [partition.map(u64::from), *seq].into_iter().flatten();
+                ("tamper", parts.fold(file.clone(), |entity, part| format!("{entity}/{part}")))
+            }
+            Finding::Stale(_) => ("stale", "checkpoint".to_owned()),
+        };
+        reporter.say(AuditEventType::Finding, op, &entity, Detail::text(&finding.to_string()))?;
+        reporter.flush()?;
+    }
+    Ok(())
 }
 
 fn read_state(path: &Path) -> Result<Option<Checkpoint>, PortError> {

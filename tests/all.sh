@@ -70,6 +70,7 @@ else
 fi
 
 step "21 attacks on an audit log, each found" "$evenkeel" audit tamper-demo
+step "a live log: tampering is found by its watcher, and becomes an incident" env EVENKEEL_BIN="$evenkeel" python3 tests/audit_loop.py
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then

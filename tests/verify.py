@@ -23,8 +23,8 @@ class Tampered(Exception):
     """What is wrong, and where."""
 
 
-def log_records(paths):
-    """The audit records in the frames of segment files; a frame: u32 length, u32 CRC-32, body."""
+def log_records(paths, wanted=AUDIT):
+    """The audit records (or another dataset's) in the frames of segment files; a frame: u32 length, u32 CRC-32, body."""
     for path in paths:
         data, at = Path(path).read_bytes(), 0
         while at < len(data):
@@ -34,7 +34,7 @@ def log_records(paths):
             if len(body) < max(length, 15) or zlib.crc32(body) != crc:
                 raise Tampered(f"{where}: no whole frame")
             dataset, partition, _, key_length = struct.unpack("<BHqI", body[:15])
-            if dataset == AUDIT:
+            if dataset == wanted:
                 yield where, partition, body[15 + key_length:]
             at += 8 + length
 

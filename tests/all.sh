@@ -99,9 +99,10 @@ if why=$(missing psql kcat java mvn); then
 else
   step "PostgreSQL and Debezium: every change is chained, over a crash of everything" \
     env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/loop.py
-  step "the mirror of the audit log builds" cargo build --release -p evenkeel-mirror &&
+  step "mirror and vault build" cargo build --release -p evenkeel-postgres &&
     step "a mirror of the audit log in PostgreSQL: copied once, and no change of it goes unseen" \
-      env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/mirror.py
+      env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/mirror.py &&
+    step "personal data: not in the log, and erased from the vault" env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/vault.py
 fi
 
 if [ -z "${LONG:-}" ]; then

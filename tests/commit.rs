@@ -234,7 +234,7 @@ fn every_command_is_audited_in_its_epoch() {
         }
         let datasets = [Dataset::Verdicts, Dataset::Incidents, Dataset::Commands, Dataset::Rejections, Dataset::State];
         assert!(datasets.iter().all(|dataset| said.get(dataset).is_some_and(|count| *count >= 3)), "{seed}: {said:?}");
-        assert_eq!(calm.iter().map(|changes| changes.records).sum::<u64>(), 672, "records, seed {seed}");
+        assert_eq!(calm.iter().map(|changes| changes.records).sum::<u64>(), 756, "records, seed {seed}");
         println!("seed {seed}: {} epochs, {said:?}", calm.len());
     }
 }
@@ -247,7 +247,7 @@ fn a_backlog_is_judged_by_its_own_time() {
     world.pace = Pace { idle, linger, stalled: Duration::MAX, ..Pace::default() };
     let all =
         world.run(&Script::default(), |number| Life { turns: [4, 9, u64::MAX][number.min(2)], ..Life::default() });
-    assert_eq!(all.iter().map(|changes| changes.records).sum::<u64>(), 672);
+    assert_eq!(all.iter().map(|changes| changes.records).sum::<u64>(), 756);
     let outputs = all.iter().flat_map(|changes| &changes.outputs);
     let rejections = outputs.filter(|output| output.dataset == Dataset::Rejections).collect::<Vec<_>>();
     let from_the_future = |text: &[u8]| String::from_utf8_lossy(text).contains("time_in_future");

@@ -40,6 +40,7 @@ pub fn tuning() -> Tuning {
         persist: 2,
         of: 3,
         missed_heartbeats: 2,
+        finding_s: 2,
         ..Detection::default()
     };
     let recovery = Recovery { linger_s: 2, cooldown_s: 3, open_s: 2, trial_s: 2, expires_s: 10 };

@@ -49,7 +49,7 @@ class Mirror:
     def broken(self):
         """Rows that do not follow the chain, as SQL alone sees it."""
         psql = ["psql", "-q", "-X", "-A", "-t", "-F", "/", "-h", "127.0.0.1", "-p", str(self.parts.postgres_port), "-U", "postgres", "-d", "app",
-                "-v", "origin=evenkeel", "-v", f"table={TABLE}", "-v", "ON_ERROR_STOP=1", "-f", HERE.parents[1] / "src/mirror/follow.sql"]
+                "-v", "origin=evenkeel", "-v", f"table={TABLE}", "-v", "ON_ERROR_STOP=1", "-f", HERE.parents[1] / "src/postgres/mirror/follow.sql"]
         done = subprocess.run(psql, capture_output=True, text=True)
         expect(done.returncode == 0, f"follow.sql: {done.stderr.strip()}")
         return done.stdout.split()
@@ -155,7 +155,7 @@ def anew(parts, mirror):
 
 
 def run(scratch):
-    expect(os.access(MIRROR, os.X_OK), f"no program at {MIRROR}; build it: cargo build --release -p evenkeel-mirror")
+    expect(os.access(MIRROR, os.X_OK), f"no program at {MIRROR}; build it: cargo build --release -p evenkeel-postgres")
     with contextlib.ExitStack() as stack:
         parts = Parts(stack, scratch, DEBEZIUM_TABLES=f"public.orders,{TABLE}")
         stack.callback(signal.alarm, 0)  # stopping what was started takes the time it takes

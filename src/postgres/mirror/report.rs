@@ -1,6 +1,6 @@
 //! What was found, as audit events: they go through the log like everybody else's, and become an incident.
 
-use crate::check::Wrong;
+use crate::mirror::check::Wrong;
 use evenkeel::kafka::Connection;
 use evenkeel::ports::PortError;
 use evenkeel_schemas::{AuditEventType, Detail};

@@ -24,17 +24,3 @@ pub mod check;
 pub mod copy;
 pub mod report;
 pub mod table;
-
-use evenkeel::ports::PortError;
-
-/// What the database said, as an error of a port: without the connection, or while it starts or stops, another try helps.
-pub(crate) fn database_error(doing: &str, error: &postgres::Error) -> PortError {
-    let what = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
-    let class = error.code().map_or("08", |code| &code.code()[..2]);
-    let text = format!("{doing}: {what}");
-    match class {
-        // Connection, insufficient resources, operator intervention, system error; serialization.
-        "08" | "53" | "57" | "58" | "40" => PortError::Retry(text),
-        _ => PortError::Fatal(format!("{text}; the table must be as this program makes it, and this user its owner")),
-    }
-}

@@ -3,9 +3,9 @@
 use clap::Parser;
 use evenkeel::kafka::{Connection, KafkaOutputs, topics};
 use evenkeel::ports::PortError;
-use evenkeel_mirror::copy::Copier;
-use evenkeel_mirror::report::Reporter;
-use evenkeel_mirror::table::Table;
+use evenkeel_postgres::mirror::copy::Copier;
+use evenkeel_postgres::mirror::report::Reporter;
+use evenkeel_postgres::mirror::table::Table;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 

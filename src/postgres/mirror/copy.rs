@@ -1,7 +1,7 @@
 //! The committed log, partition by partition, into the table.
 
-use crate::check::{Check, Wrong};
-use crate::table::Table;
+use crate::mirror::check::{Check, Wrong};
+use crate::mirror::table::Table;
 use evenkeel::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Entry, Hash, genesis};

@@ -16,7 +16,13 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use evenkeel_schemas::audit::{Chain, Hash, ORIGIN};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+
+/// Files with fewer bytes in all are checked before threads have started.
+const THREADS_PAY_BYTES: u64 = 1 << 20;
 
 /// What verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,32 +160,71 @@ fn verify_segments(store: &dyn ColdStore, may_be_empty: bool) -> Result<Followed
         return Err(Failure::Tampered(Tampered { file: file.clone(), why: why.to_owned(), ..Tampered::default() }));
     }
     let mut followed = Followed { segments: known.len() as u64, ..Followed::default() };
-    let mut before = BTreeMap::new();
+    let (mut before, mut todo) = (BTreeMap::new(), Vec::new());
     for segment in &manifest.segments {
         check_line(segment, before.insert(segment.stream(), segment))?;
+        let mut begin = None;
         if segment.dataset.is_audit() {
             let fresh = || Chain::new(ORIGIN, segment.partition);
             let chain = followed.chains.entry(segment.partition).or_insert_with(fresh);
+            begin = Some(chain.clone());
+            pass_over(segment, chain)?;
             if segment.dropped {
-                pass_over(segment, chain)?;
                 followed.min_seqs.insert(segment.partition, chain.next_seq());
-            } else {
-                follow(segment, &check_file(segment, store)?, chain)?;
             }
             followed.heads.insert((segment.partition, chain.next_seq()), chain.head());
-        } else if !segment.dropped {
-            check_order(segment, &check_file(segment, store)?)?;
+        }
+        if !segment.dropped {
+            todo.push((segment, begin));
         }
     }
+    check_files(store, todo)?;
     Ok(followed)
 }
 
-/// Goes on from the head that is kept of a dropped segment.
+/// Checks segments on every core: each begins where the one before it says that it ends, so none waits for another. Of
+/// what is wrong the first is told.
+fn check_files(store: &dyn ColdStore, todo: Vec<(&Segment, Option<Chain>)>) -> Result<(), Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(todo.len());
+    let bytes = todo.iter().map(|(segment, _)| segment.bytes).fold(0, u64::saturating_add);
+    if threads < 2 || bytes < THREADS_PAY_BYTES {
+        return todo.into_iter().try_for_each(|(segment, begin)| check_file(segment, get(segment, store)?, begin));
+    }
+    // Files are read here and wait, one a thread, to be checked there.
+    let (give, take) = sync_channel::<(usize, &Segment, Option<Chain>, Vec<u8>)>(threads);
+    let (take, failures) = (Mutex::new(take), Mutex::new(BTreeMap::new()));
+    let fail = |number, failure| failures.lock().unwrap_or_else(PoisonError::into_inner).insert(number, failure);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let next = || take.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok((number, segment, begin, bytes)) = next() {
+                    if let Err(failure) = check_file(segment, bytes, begin) {
+                        fail(number, failure);
+                    }
+                }
+            });
+        }
+        for (number, (segment, begin)) in todo.into_iter().enumerate() {
+            match get(segment, store) {
+                Ok(bytes) => {
+                    give.send((number, segment, begin, bytes)).expect("the threads take until there is no more")
+                }
+                Err(failure) => drop(fail(number, failure)),
+            }
+        }
+        drop(give);
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.into_values().next().map_or(Ok(()), Err)
+}
+
+/// Goes on from the head that the line says.
 fn pass_over(segment: &Segment, chain: &mut Chain) -> Result<(), Failure> {
     if segment.prev_head.as_deref().and_then(from_hex) != Some(chain.head()) {
         return Err(in_manifest(Some(segment), "prev_head is not the head of the segment before"));
     }
-    let head = segment.head().ok_or_else(|| in_manifest(Some(segment), "a dropped segment without its head"))?;
+    let head = segment.head().ok_or_else(|| in_manifest(Some(segment), "an audit segment without its head"))?;
     *chain = Chain::resume(segment.partition, segment.last + 1, head);
     Ok(())
 }
@@ -215,12 +260,25 @@ fn check_line(segment: &Segment, before: Option<&Segment>) -> Result<(), Failure
     Ok(())
 }
 
-/// The file is the one that was written: its hash, then its rows.
-fn check_file(segment: &Segment, store: &dyn ColdStore) -> Result<Vec<RecordBatch>, Failure> {
+/// The bytes of a segment's file.
+fn get(segment: &Segment, store: &dyn ColdStore) -> Result<Vec<u8>, Failure> {
     let (first, last) = (segment.first, segment.last);
-    let Some(bytes) = store.get(&segment.file)? else {
-        return Err(in_file(segment, None, format!("the file is missing, and with it {first} to {last}")));
-    };
+    let missing = || in_file(segment, None, format!("the file is missing, and with it {first} to {last}"));
+    store.get(&segment.file)?.ok_or_else(missing)
+}
+
+/// The file is the one that was written, and its rows are what the line says; `begin` is where an audit chain stands.
+fn check_file(segment: &Segment, bytes: Vec<u8>, begin: Option<Chain>) -> Result<(), Failure> {
+    let tables = open(segment, bytes)?;
+    match begin {
+        Some(mut chain) => follow(segment, &tables, &mut chain),
+        None => check_order(segment, &tables),
+    }
+}
+
+/// The file is the one that was written: its hash, then its rows.
+fn open(segment: &Segment, bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Failure> {
+    let (first, last) = (segment.first, segment.last);
     if !segment.is_file(&bytes) {
         let why = format!("the file is not the one that was written; suspect are {first} to {last}");
         return Err(in_file(segment, Some(first), why));
@@ -239,10 +297,6 @@ fn check_file(segment: &Segment, store: &dyn ColdStore) -> Result<Vec<RecordBatc
 
 /// Follows the chain through an audit segment, from head to head.
 fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Result<(), Failure> {
-    let stated = |head: &Option<String>| head.as_deref().and_then(from_hex);
-    if stated(&segment.prev_head) != Some(chain.head()) {
-        return Err(in_manifest(Some(segment), "prev_head is not the head of the segment before"));
-    }
     for table in tables {
         let entries = entries(table).ok_or_else(|| in_file(segment, Some(segment.first), "not the audit columns"))?;
         for entry in &entries {
@@ -252,7 +306,7 @@ fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Resul
         }
     }
     let head: Hash = chain.head();
-    if stated(&segment.head) != Some(head) {
+    if segment.head() != Some(head) {
         let (first, last) = (segment.first, segment.last);
         let why =
             format!("the chain ends in {}, not in the manifest's head; suspect are {first} to {last}", hex(&head));

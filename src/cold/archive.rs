@@ -23,6 +23,8 @@ use std::collections::BTreeSet;
 pub struct Archive<'s> {
     store: &'s dyn ColdStore,
     manifest: Manifest,
+    /// The manifest's bytes in the store; a step replaces these and no others.
+    saved: Option<Vec<u8>>,
 }
 
 impl<'s> Archive<'s> {
@@ -31,10 +33,11 @@ impl<'s> Archive<'s> {
     /// # Errors
     /// `Fatal` if there are files that no crash leaves. `Retry` if the store cannot be reached now.
     pub fn open(store: &'s dyn ColdStore) -> Result<(Self, Vec<String>), PortError> {
-        let manifest = Manifest::load(store)?.unwrap_or_default();
+        let saved = store.get(MANIFEST)?;
+        let manifest = saved.as_deref().map_or(Ok(Manifest::default()), Manifest::read)?;
         let left = leftovers(&manifest, store)?;
         left.iter().try_for_each(|file| store.remove(file))?;
-        Ok((Self { store, manifest }, left))
+        Ok((Self { store, manifest, saved }, left))
     }
 
     /// The manifest as it is now.
@@ -64,7 +67,7 @@ impl<'s> Archive<'s> {
             // A crash here leaves files beyond the end: removed by the next run, which writes their rows again.
             self.manifest.segments.push(segment);
         }
-        self.manifest.save(self.store)
+        self.save()
         // A crash here leaves the segments whole: the next run goes on after them.
     }
 
@@ -79,9 +82,16 @@ impl<'s> Archive<'s> {
         let at = at.expect("what is merged was read from the manifest");
         self.manifest.segments[at] = segment;
         self.manifest.segments.retain(|held| !old.contains(&held.file));
-        self.manifest.save(self.store)?;
+        self.save()?;
         // A crash here, or amid the removals, leaves old files, covered by the new one.
         old.iter().try_for_each(|file| self.store.remove(file))
+    }
+
+    fn save(&mut self) -> Result<(), PortError> {
+        let bytes = self.manifest.bytes();
+        self.store.replace(MANIFEST, self.saved.as_deref(), &bytes)?;
+        self.saved = Some(bytes);
+        Ok(())
     }
 
     /// Drops the files of segments, given by their names; their lines stay, marked.
@@ -92,7 +102,7 @@ impl<'s> Archive<'s> {
         for segment in self.manifest.segments.iter_mut().filter(|segment| files.contains(&segment.file)) {
             segment.dropped = true;
         }
-        self.manifest.save(self.store)?;
+        self.save()?;
         // A crash here, or amid the removals, leaves files of dropped segments: covered by their lines.
         files.iter().try_for_each(|file| self.store.remove(file))
     }

@@ -136,8 +136,15 @@ impl Manifest {
     /// # Errors
     /// `Fatal` with the number of a line that is no [`Segment`].
     pub fn load(store: &dyn ColdStore) -> Result<Option<Self>, PortError> {
-        let Some(bytes) = store.get(MANIFEST)? else { return Ok(None) };
-        let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
+        store.get(MANIFEST)?.map(|bytes| Self::read(&bytes)).transpose()
+    }
+
+    /// Reads the manifest from its bytes.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    pub fn read(bytes: &[u8]) -> Result<Self, PortError> {
+        let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n');
         let segment = |(number, line): (usize, &[u8])| {
             serde_json::from_slice(line).map_err(|error| {
                 let line = number + 1;
@@ -145,20 +152,17 @@ impl Manifest {
             })
         };
         let lines = lines.enumerate().filter(|_| !bytes.is_empty());
-        Ok(Some(Self { segments: lines.map(segment).collect::<Result<_, _>>()? }))
+        Ok(Self { segments: lines.map(segment).collect::<Result<_, _>>()? })
     }
 
-    /// Writes the manifest, durably: the store has all of this, or what was there before.
-    ///
-    /// # Errors
-    /// As [`ColdStore::put`].
-    pub fn save(&self, store: &dyn ColdStore) -> Result<(), PortError> {
-        let mut text = String::new();
+    /// The manifest's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
         for segment in &self.segments {
-            text += &serde_json::to_string(segment).expect("numbers and names are JSON");
-            text.push('\n');
+            serde_json::to_writer(&mut bytes, segment).expect("numbers and names are JSON");
+            bytes.push(b'\n');
         }
-        store.put(MANIFEST, text.as_bytes())
+        bytes
     }
 
     /// The segments of a stream, in the order of their rows.

@@ -29,6 +29,9 @@ const COMMIT_EPOCHS: usize = 2_000;
 /// Records handed over at a time.
 const BATCH_RECORDS: usize = 10_000;
 
+/// Key and value of a record of the state dataset.
+pub type StateRecord = (Vec<u8>, Vec<u8>);
+
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -75,7 +78,7 @@ pub fn restore<S: ColdStore>(
 }
 
 /// SHA-256 over state records by key: lengths and bytes of key and value.
-pub fn state_hash(records: &[(Vec<u8>, Vec<u8>)]) -> [u8; 32] {
+pub fn state_hash(records: &[StateRecord]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for bytes in records.iter().flat_map(|(key, value)| [key, value]) {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -219,7 +222,7 @@ impl Copy {
     }
 
     /// Commits the rest; the state that was computed.
-    fn finish(mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PortError> {
+    fn finish(mut self) -> Result<Vec<StateRecord>, PortError> {
         match self.failed.take() {
             Some(error) => Err(error),
             None => self.commit().map(|()| self.state.into_records()),

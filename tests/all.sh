@@ -64,6 +64,7 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   step "DuckDB, Polars and PyArrow read the same" python3 tests/readers.py "$data/cold"
   step "seals and proofs: Go, transparency-dev and Python agree" env EVENKEEL_BIN="$evenkeel" \
     python3 tests/interop.py "$data" --cold "$data/cold"
+  step "PyIceberg and Polars read the same as Iceberg tables" python3 tests/iceberg.py "$data/cold"
   step "queries over Parquet say what the log says" python3 tests/analytics.py "$data"
 else
   skip "verify, replay, compact and readers" "no data without the demo"

@@ -16,7 +16,7 @@ mod traffic;
 mod world;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt16Type, UInt64Type};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use evenkeel::cold::{
     ColdDataset, ColdStore, DirectoryStore, MANIFEST, Manifest, MemoryStore, Options, Segment, Verification, compact,
     verify_store,
@@ -58,8 +58,9 @@ fn tables(store: &dyn ColdStore, dataset: impl Into<ColdDataset>, partition: u32
 /// The values of the column that orders the rows of a dataset and partition, as they are stored.
 fn places(store: &dyn ColdStore, dataset: ColdDataset, partition: u32) -> Vec<u64> {
     let column =
-        |table: &RecordBatch| table.column_by_name(dataset.order()).unwrap().as_primitive::<UInt64Type>().clone();
-    tables(store, dataset, partition).iter().flat_map(|table| column(table).values().to_vec()).collect()
+        |table: &RecordBatch| table.column_by_name(dataset.order()).unwrap().as_primitive::<Int64Type>().clone();
+    let values = |table: &RecordBatch| column(table).values().iter().map(|value| *value as u64).collect::<Vec<_>>();
+    tables(store, dataset, partition).iter().flat_map(values).collect()
 }
 
 /// Every row of the log is in the store, once, in order; nothing else is.
@@ -212,7 +213,8 @@ fn columns_say_what_the_rows_said() {
             assert_eq!(integers("errors").value(row), expected.statistics.errors);
             assert_eq!(integers("latency_sum_us").value(row), expected.latency_sum_us);
             let (buckets, counts) = (lists("buckets").value(row), lists("counts").value(row));
-            let buckets = buckets.as_primitive::<UInt16Type>().values().to_vec();
+            let buckets =
+                buckets.as_primitive::<Int32Type>().values().iter().map(|bucket| *bucket as u16).collect::<Vec<_>>();
             let histogram = buckets.into_iter().zip(counts.as_primitive::<Int64Type>().values().to_vec());
             assert_eq!(histogram.collect::<Vec<_>>(), expected.histogram);
             i += 1;

@@ -128,7 +128,7 @@ fn a_second_sealer_is_noticed() {
     first.turn(&mut rows, None).unwrap();
     let turned = second.turn(&mut rows, None);
     assert!(
-        matches!(&turned, Err(SealError::Port(error)) if error.to_string().contains("another sealer")),
+        matches!(&turned, Err(SealError::Port(error)) if error.to_string().contains("something else writes")),
         "{turned:?}"
     );
     assert_eq!(verified(&store, &mut rows), 10);

@@ -1,8 +1,8 @@
 //! Audit entries as a table, and back to the byte: the chain is followed over what was read.
 
-use super::columns::Columns;
+use super::columns::{Columns, counts_of};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMicrosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMicrosecondType};
 use evenkeel_schemas::audit::Entry;
 
 /// The table of some entries. No hash columns: heads are in the manifest.
@@ -32,8 +32,7 @@ pub fn entries(table: &RecordBatch) -> Option<Vec<Entry>> {
         return None;
     }
     let partition = table.column(0).as_primitive_opt::<Int32Type>()?;
-    let epoch = table.column(1).as_primitive_opt::<UInt64Type>()?;
-    let seq = table.column(2).as_primitive_opt::<UInt64Type>()?;
+    let (epoch, seq) = (counts_of(table.column(1))?, counts_of(table.column(2))?);
     let ts = table.column(3).as_primitive_opt::<TimestampMicrosecondType>()?;
     let text = |column: usize| table.column(column).as_string_opt::<i32>();
     let (event_type, name, op, actor, entity) = (text(4)?, text(5)?, text(6)?, text(7)?, text(8)?);
@@ -41,8 +40,8 @@ pub fn entries(table: &RecordBatch) -> Option<Vec<Entry>> {
     let entry = |row| {
         Some(Entry {
             partition: u32::try_from(partition.value(row)).ok()?,
-            epoch: epoch.value(row),
-            seq: seq.value(row),
+            epoch: epoch[row],
+            seq: seq[row],
             ts_us: ts.value(row),
             event_type: event_type.value(row).to_owned(),
             table: name.value(row).to_owned(),

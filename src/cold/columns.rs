@@ -1,11 +1,15 @@
 //! [`Columns`]: names, types and values of a table, one column a call.
+//!
+//! # Decision
+//! Numbers have a sign, also those that never need it: Iceberg knows no others, and Polars refuses to read unsigned ones
+//! as what the table says. Half of 2^64 is enough for offsets, epochs and entries.
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use evenkeel_schemas::{Dimension, Key};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde::Serialize;
@@ -70,7 +74,7 @@ impl Columns {
 
     /// Counting numbers.
     pub fn counts(self, name: &str, values: impl Iterator<Item = u64>) -> Self {
-        self.push(name, false, UInt64Array::from_iter_values(values))
+        self.integers(name, values.map(signed))
     }
 
     /// A log's partitions: 32 bits and a sign, as readers see the one in the folder's name, or they refuse the two.
@@ -79,9 +83,9 @@ impl Columns {
         self.push("partition", false, Int32Array::from_iter_values(values.map(signed)))
     }
 
-    /// Small counting numbers.
-    pub fn small_counts(self, name: &str, values: impl Iterator<Item = u32>) -> Self {
-        self.push(name, false, UInt32Array::from_iter_values(values))
+    /// Counting numbers of two bytes.
+    pub fn small_counts(self, name: &str, values: impl Iterator<Item = u16>) -> Self {
+        self.push(name, false, Int32Array::from_iter_values(values.map(i32::from)))
     }
 
     /// Times, µs since the Unix epoch, UTC.
@@ -98,7 +102,7 @@ impl Columns {
     /// Histograms, as two lists of one length: buckets and their counts.
     pub fn histograms<'a>(self, lists: impl Iterator<Item = &'a Vec<(u16, i64)>> + Clone) -> Self {
         let lengths = lists.clone().map(Vec::len).collect::<Vec<_>>();
-        let buckets = UInt16Array::from_iter_values(lists.clone().flatten().map(|(bucket, _)| *bucket));
+        let buckets = Int32Array::from_iter_values(lists.clone().flatten().map(|(bucket, _)| i32::from(*bucket)));
         let counts = Int64Array::from_iter_values(lists.flatten().map(|(_, count)| *count));
         self.lists("buckets", lengths.clone(), buckets).lists("counts", lengths, counts)
     }
@@ -112,7 +116,7 @@ impl Columns {
     /// Lists of counting numbers.
     pub fn count_lists(self, name: &str, lists: Vec<Vec<u64>>) -> Self {
         let lengths = lists.iter().map(Vec::len).collect();
-        self.lists(name, lengths, UInt64Array::from_iter_values(lists.into_iter().flatten()))
+        self.lists(name, lengths, Int64Array::from_iter_values(lists.into_iter().flatten().map(signed)))
     }
 
     fn lists(self, name: &str, lengths: Vec<usize>, values: impl Array + 'static) -> Self {
@@ -127,6 +131,20 @@ impl Columns {
         self.arrays.push(Arc::new(values));
         self
     }
+}
+
+/// Counting numbers of a column, which older versions wrote without a sign; `None` if it has other values.
+pub fn counts_of(column: &dyn Array) -> Option<Vec<u64>> {
+    if let Some(unsigned) = column.as_primitive_opt::<UInt64Type>() {
+        return Some(unsigned.values().to_vec());
+    }
+    let values = column.as_primitive_opt::<Int64Type>()?.values().iter();
+    values.map(|value| u64::try_from(*value).ok()).collect()
+}
+
+/// Numbers beyond the half of 2^64 are the last one before it; nothing counts so far.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn numbered(name: &str, data_type: DataType, is_nullable: bool, number: usize) -> Field {

@@ -1,8 +1,8 @@
 //! What came in as tables: records as they are, the requests in them, and bindings.
 
-use super::columns::Columns;
+use super::columns::{Columns, counts_of};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
+use arrow::datatypes::TimestampMicrosecondType;
 use evenkeel_schemas::{Binding, Coordinates, Cut, Epoch, Partition, Request, Topic, decode_requests};
 
 /// An input record, and the present when its epoch closed.
@@ -35,10 +35,10 @@ pub fn records(rows: &[Kept]) -> RecordBatch {
 pub fn records_of(table: &RecordBatch) -> Option<Vec<Kept>> {
     let time = |name: &str| table.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>();
     let bytes = |name: &str| table.column_by_name(name)?.as_binary_opt::<i32>();
-    let offsets = table.column_by_name("offset")?.as_primitive_opt::<UInt64Type>()?;
+    let offsets = counts_of(table.column_by_name("offset")?)?;
     let (now, timestamps, keys, payloads) = (time("arrived_at")?, time("timestamp")?, bytes("key")?, bytes("payload")?);
     let row = |row| Kept {
-        offset: offsets.value(row),
+        offset: offsets[row],
         now_us: now.value(row),
         timestamp_us: timestamps.value(row),
         key: keys.value(row).to_vec(),
@@ -71,14 +71,14 @@ pub fn request_table(found: &[(&Kept, u32, Request<'_>)]) -> RecordBatch {
     let of = || found.iter().map(|(_, _, request)| request);
     Columns::default()
         .counts("offset", found.iter().map(|(kept, ..)| kept.offset))
-        .small_counts("row", found.iter().map(|(_, row, _)| *row))
+        .counts("row", found.iter().map(|(_, row, _)| u64::from(*row)))
         .times("arrived_at", found.iter().map(|(kept, ..)| kept.now_us))
         .times("event_at", of().map(|request| request.event_time_us))
         .texts("service", of().map(|request| &request.service))
         .texts("route", of().map(|request| &request.route))
         .texts("method", of().map(|request| &request.method))
-        .small_counts("status", of().map(|request| u32::from(request.status)))
-        .small_counts("latency_us", of().map(|request| request.latency_us))
+        .small_counts("status", of().map(|request| request.status))
+        .counts("latency_us", of().map(|request| u64::from(request.latency_us)))
         .texts("node", of().map(|request| &request.node))
         .texts("region", of().map(|request| &request.region))
         .texts("version", of().map(|request| &request.version))
@@ -105,24 +105,23 @@ pub fn bindings(rows: &[Binding]) -> RecordBatch {
 
 /// The bindings of a table of them; `None` if it is none.
 pub fn bindings_of(table: &RecordBatch) -> Option<Vec<Binding>> {
-    let count = |name: &str| table.column_by_name(name)?.as_primitive_opt::<UInt64Type>();
+    let count = |name: &str| counts_of(table.column_by_name(name)?);
     let list = |name: &str| table.column_by_name(name)?.as_list_opt::<i32>();
     let now = table.column_by_name("arrived_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
     let (epochs, resumes) = (count("epoch")?, count("resume")?);
     let (topics, partitions, nexts) = (list("topics")?, list("partitions")?, list("next_offsets")?);
     let cut = |row| {
         let (topics, partitions, nexts) = (topics.value(row), partitions.value(row), nexts.value(row));
-        let (topics, partitions) = (topics.as_string_opt::<i32>()?, partitions.as_primitive_opt::<UInt64Type>()?);
-        let nexts = nexts.as_primitive_opt::<UInt64Type>()?;
+        let (topics, partitions, nexts) = (topics.as_string_opt::<i32>()?, counts_of(&partitions)?, counts_of(&nexts)?);
         let part = |at| {
-            let partition = u32::try_from(partitions.value(at)).ok()?;
-            Some((Partition { topic: Topic::from_name(topics.value(at))?, partition }, nexts.value(at)))
+            let partition = u32::try_from(partitions[at]).ok()?;
+            Some((Partition { topic: Topic::from_name(topics.value(at))?, partition }, nexts[at]))
         };
         let same = topics.len() == partitions.len() && topics.len() == nexts.len();
         same.then(|| (0..topics.len()).map(part).collect::<Option<_>>().map(Cut))?
     };
     let row = |row| {
-        let (epoch, resume) = (Epoch(epochs.value(row)), Epoch(resumes.value(row)));
+        let (epoch, resume) = (Epoch(epochs[row]), Epoch(resumes[row]));
         Some(Binding { epoch, now_us: now.value(row), resume, upper: cut(row)? })
     };
     (0..table.num_rows()).map(row).collect()

@@ -137,8 +137,8 @@ impl Segment {
 pub struct Manifest {
     /// Those that count now; of a stream in the order of their rows.
     pub segments: Vec<Segment>,
-    /// The lines as they are stored.
-    text: Vec<u8>,
+    /// The lines as they are stored; `None` before the first.
+    text: Option<Vec<u8>>,
 }
 
 impl Manifest {
@@ -147,7 +147,10 @@ impl Manifest {
     /// # Errors
     /// `Fatal` with the number of a line that is no [`Segment`], or does not follow from those before.
     pub fn load(store: &dyn ColdStore) -> Result<Option<Self>, PortError> {
-        let Some(text) = store.get(MANIFEST)? else { return Ok(None) };
+        store.get(MANIFEST)?.map(Self::read).transpose()
+    }
+
+    fn read(text: Vec<u8>) -> Result<Self, PortError> {
         let mut manifest = Self::default();
         let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|byte| *byte == b'\n');
         for (number, line) in lines.enumerate().filter(|_| !text.is_empty()) {
@@ -156,7 +159,7 @@ impl Manifest {
                 PortError::Fatal(format!("{MANIFEST} line {} {why}; restore it from a copy", number + 1))
             })?;
         }
-        Ok(Some(Self { text, ..manifest }))
+        Ok(Self { text: Some(text), ..manifest })
     }
 
     /// Takes in the next line.
@@ -188,17 +191,17 @@ impl Manifest {
     /// Appends lines for what changed, durably: the store has all of them, or none.
     ///
     /// # Errors
-    /// As [`ColdStore::put`].
+    /// As [`ColdStore::replace`].
     pub fn save(&mut self, store: &dyn ColdStore) -> Result<(), PortError> {
-        let before = Self::load(store)?.unwrap_or_default();
-        if before.text != self.text {
-            return Err(PortError::Fatal(format!("{MANIFEST} was changed by somebody else: compact again")));
+        let mut text = self.text.clone().unwrap_or_default();
+        let before = Self::read(text.clone())?.segments;
+        for segment in self.segments.iter().filter(|segment| !before.contains(segment)) {
+            serde_json::to_writer(&mut text, segment).expect("numbers and names are JSON");
+            text.push(b'\n');
         }
-        for segment in self.segments.iter().filter(|segment| !before.segments.contains(segment)) {
-            self.text.extend(serde_json::to_vec(segment).expect("numbers and names are JSON"));
-            self.text.push(b'\n');
-        }
-        store.put(MANIFEST, &self.text)
+        store.replace(MANIFEST, self.text.as_deref(), &text)?;
+        self.text = Some(text);
+        Ok(())
     }
 
     /// The segments of a stream, in the order of their rows.

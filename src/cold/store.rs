@@ -17,6 +17,18 @@ pub trait ColdStore: Send {
     /// `Retry` if the store cannot be reached now.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError>;
 
+    /// Stores a value in place of `before`, and of no other: two writers never undo each other's work. The default is for
+    /// stores that have one writer.
+    ///
+    /// # Errors
+    /// `Fatal` if another value is there: somebody else wrote it. `Retry` if the store cannot be reached now.
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        if self.get(name)?.as_deref() != before {
+            return Err(changed(name));
+        }
+        self.put(name, bytes)
+    }
+
     /// The value under a name, if there is one.
     ///
     /// # Errors
@@ -34,6 +46,35 @@ pub trait ColdStore: Send {
     /// # Errors
     /// `Retry` if the store cannot be reached now.
     fn remove(&self, name: &str) -> Result<(), PortError>;
+}
+
+/// Says that a value is not the one that was read.
+pub fn changed(name: &str) -> PortError {
+    PortError::Fatal(format!(
+        "{name} is not what was read: something else writes to this store; stop one, and run again"
+    ))
+}
+
+impl<S: ColdStore + ?Sized> ColdStore for Box<S> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        (**self).put(name, bytes)
+    }
+
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        (**self).replace(name, before, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        (**self).get(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        (**self).list(prefix)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PortError> {
+        (**self).remove(name)
+    }
 }
 
 /// A file that is being written; it has its name only once it is whole.

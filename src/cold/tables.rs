@@ -89,7 +89,7 @@ fn incidents(columns: Columns, values: &[Incident]) -> RecordBatch {
         .text_lists("cause_nodes", causes().map(|cause| &cause.nodes))
         .times("cause_since", causes().map(|cause| cause.since_us))
         .texts("cause_evidence", causes().map(|cause| &cause.evidence))
-        .small_counts("cause_verdicts", causes().map(|cause| cause.verdicts))
+        .counts("cause_verdicts", causes().map(|cause| u64::from(cause.verdicts)))
         .finish()
 }
 
@@ -159,7 +159,7 @@ fn rejections(columns: Columns, values: &[Rejection]) -> RecordBatch {
         .names("reason", rows().map(|rejection| rejection.reason))
         .texts("detail", rows().map(|rejection| &rejection.detail))
         .texts("input_topic", rows().map(|rejection| rejection.at.topic.name()))
-        .small_counts("input_partition", rows().map(|rejection| rejection.at.partition))
+        .counts("input_partition", rows().map(|rejection| u64::from(rejection.at.partition)))
         .counts("input_offset", rows().map(|rejection| rejection.at.offset))
         .texts("payload", rows().map(|rejection| &rejection.payload))
         .finish()

@@ -6,14 +6,14 @@
 //! For that, keep the heads it reports in another place, and compare.
 
 use super::audit_table::entries;
+use super::columns::counts_of;
 use super::compactor::explain;
 use super::manifest::{MANIFEST, Manifest, Segment, from_hex, hex};
 use super::parquet_file::read;
 use super::store::{ColdStore, DirectoryStore};
 use super::verify_log::verify_log;
 use crate::ports::PortError;
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::array::RecordBatch;
 use evenkeel_schemas::audit::{Chain, Hash, ORIGIN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
@@ -319,8 +319,8 @@ fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Resul
 fn check_order(segment: &Segment, tables: &[RecordBatch]) -> Result<(), Failure> {
     let (order, mut places) = (segment.dataset.order(), Vec::new());
     for table in tables {
-        let column = table.column_by_name(order).and_then(|column| column.as_primitive_opt::<UInt64Type>());
-        places.extend_from_slice(column.ok_or_else(|| in_file(segment, None, format!("no column {order}")))?.values());
+        let column = table.column_by_name(order).and_then(|column| counts_of(column));
+        places.extend(column.ok_or_else(|| in_file(segment, None, format!("no column {order}")))?);
     }
     let ends = (places.first(), places.last()) == (Some(&segment.first), Some(&segment.last));
     if ends && places.is_sorted_by(|a, b| a < b || (a == b && segment.dataset.may_repeat())) {

@@ -162,10 +162,6 @@ impl Sealer {
         let leaves = seals.iter().map(Seal::to_leaf).collect::<Vec<_>>();
         self.edge.append(&leaves, self.store.as_ref())?;
         // A crash here leaves tiles that no checkpoint covers.
-        let found = self.store.get(CHECKPOINT)?;
-        if found != self.note.as_ref().map(|note| note.to_string().into_bytes()) {
-            return Err(PortError::Fatal("another sealer wrote to this log: stop one of them".to_owned()));
-        }
         let origin = self.signer.key().name().to_owned();
         let checkpoint = Checkpoint { origin, size: self.edge.size(), root: self.edge.root() };
         let mut note = Note { text: checkpoint.to_string(), signatures: Vec::new() };
@@ -179,9 +175,10 @@ impl Sealer {
     /// Puts a note in place of the checkpoint: a newer one, or the same with more signatures.
     ///
     /// # Errors
-    /// As [`ColdStore::put`].
+    /// As [`ColdStore::replace`]: `Fatal` if another sealer wrote to this log.
     pub fn publish(&mut self, note: Note) -> Result<(), PortError> {
-        self.store.put(CHECKPOINT, note.to_string().as_bytes())?;
+        let before = self.note.as_ref().map(|note| note.to_string().into_bytes());
+        self.store.replace(CHECKPOINT, before.as_deref(), note.to_string().as_bytes())?;
         self.note = Some(note);
         Ok(())
     }

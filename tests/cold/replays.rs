@@ -4,7 +4,7 @@ use crate::crashes::FAR_US;
 use crate::scratch::{Scratch, files_of};
 use crate::traffic::{self, END_US};
 use arrow::array::AsArray;
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::datatypes::Int64Type;
 use evenkeel::cold::{
     ColdDataset, ColdSource, ColdStore, DirectoryStore, KeptInputs, MemoryStore, Options, Requests, Verification,
     compact, keep_inputs, merge, retain, verify, verify_store,
@@ -183,10 +183,10 @@ fn a_touched_or_dropped_segment_ends_a_replay() {
 fn kept_requests(store: &dyn ColdStore, partition: u32) -> Vec<(u64, u32, u32)> {
     let mut found = Vec::new();
     for table in crate::tables(store, ColdDataset::Requests, partition) {
-        let small = |name: &str| table.column_by_name(name).unwrap().as_primitive::<UInt32Type>().clone();
-        let offsets = table.column_by_name("offset").unwrap().as_primitive::<UInt64Type>().clone();
-        let (rows, latencies) = (small("row"), small("latency_us"));
-        found.extend((0..table.num_rows()).map(|row| (offsets.value(row), rows.value(row), latencies.value(row))));
+        let numbers = |name: &str| table.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
+        let (offsets, rows, latencies) = (numbers("offset"), numbers("row"), numbers("latency_us"));
+        let row = |row| (offsets.value(row) as u64, rows.value(row) as u32, latencies.value(row) as u32);
+        found.extend((0..table.num_rows()).map(row));
     }
     found
 }

@@ -41,7 +41,7 @@ struct Arguments {
     /// The table; made if it is not there.
     #[arg(long, default_value = "public.audit_log")]
     table: String,
-    /// The origin in the genesis of the chain, as in [tuning].
+    /// The origin in the genesis of the chain, as in the tuning.
     #[arg(long, default_value = evenkeel_schemas::audit::ORIGIN)]
     origin: String,
     /// How often every row is hashed again, s; below half of `detection.finding_s`, so that an incident stands.

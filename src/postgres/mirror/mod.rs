@@ -19,6 +19,11 @@
 //! copiers harmless; a row that is there before it is copied is read back and compared.
 //!
 //! A row that was changed is told, never repaired: a repair would hide what happened, and be told, too.
+//!
+//! Bounds: a change is captured with its row in base64, twice in an update; one of more than a mebibyte is rejected by
+//! evenkeel instead of judged, and one of more than the broker's `message.max.bytes` stops the connector until that is
+//! raised. The rows are hashed again all the same. A look at all rows says at most [`report::FINDINGS_BOUND`] of them one
+//! by one. Connections to the database are not encrypted.
 
 pub mod check;
 pub mod copy;

@@ -30,7 +30,7 @@ pub struct Entry {
     pub seq: u64,
     /// When it happened, µs since the Unix epoch.
     pub ts_us: i64,
-    /// `change`, `verdict`, `incident`, `command`, `control`, `outcome`.
+    /// `change`, `verdict`, `incident`, `command`, `control`, `outcome`; `finding`, `access`, `configuration`, `erasure`.
     pub event_type: String,
     /// The table or dataset it is about.
     pub table: String,
@@ -42,6 +42,22 @@ pub struct Entry {
     pub entity: String,
     /// The bytes themselves.
     pub payload: Vec<u8>,
+}
+
+/// An entry where it lies: what verifies millions of them reads no more than it must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Entry")]
+pub struct View<'a> {
+    pub partition: u32,
+    pub epoch: u64,
+    pub seq: u64,
+    pub ts_us: i64,
+    pub event_type: &'a str,
+    pub table: &'a str,
+    pub op: &'a str,
+    pub actor: &'a str,
+    pub entity: &'a str,
+    pub payload: &'a [u8],
 }
 
 /// Why bytes are no audit record.
@@ -70,18 +86,26 @@ pub fn link(envelope: &[u8], previous: &Hash) -> Hash {
 }
 
 impl Entry {
+    /// The entry where it lies.
+    pub fn view(&self) -> View<'_> {
+        View {
+            partition: self.partition,
+            epoch: self.epoch,
+            seq: self.seq,
+            ts_us: self.ts_us,
+            event_type: &self.event_type,
+            table: &self.table,
+            op: &self.op,
+            actor: &self.actor,
+            entity: &self.entity,
+            payload: &self.payload,
+        }
+    }
+
     /// The envelope: the bytes that are hashed.
     pub fn envelope(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.payload.len());
-        out.extend(DOMAIN);
-        out.extend(self.partition.to_be_bytes());
-        out.extend(self.epoch.to_be_bytes());
-        out.extend(self.seq.to_be_bytes());
-        out.extend(self.ts_us.to_be_bytes());
-        for text in [&self.event_type, &self.table, &self.op, &self.actor, &self.entity] {
-            write_lp(&mut out, text.as_bytes());
-        }
-        write_lp(&mut out, &self.payload);
+        self.view().write_envelope(&mut out);
         out
     }
 
@@ -98,13 +122,37 @@ impl Entry {
     /// # Errors
     /// [`Malformed`] if the bytes are not exactly one envelope and 32 bytes.
     pub fn open(record: &[u8]) -> Result<(Self, Hash), Malformed> {
-        let (envelope, hash) = record.split_last_chunk::<32>().ok_or(Malformed)?;
-        Ok((Self::from_envelope(envelope).ok_or(Malformed)?, *hash))
+        let (view, _, hash) = View::open(record)?;
+        Ok((view.to_entry(), *hash))
+    }
+}
+
+impl<'a> View<'a> {
+    /// Appends the envelope: the bytes that are hashed.
+    pub fn write_envelope(&self, out: &mut Vec<u8>) {
+        out.extend(DOMAIN);
+        out.extend(self.partition.to_be_bytes());
+        out.extend(self.epoch.to_be_bytes());
+        out.extend(self.seq.to_be_bytes());
+        out.extend(self.ts_us.to_be_bytes());
+        for text in [self.event_type, self.table, self.op, self.actor, self.entity] {
+            write_lp(out, text.as_bytes());
+        }
+        write_lp(out, self.payload);
     }
 
-    fn from_envelope(bytes: &[u8]) -> Option<Self> {
+    /// Reads a record of the log: the entry, its envelope, its stored link.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the bytes are not exactly one envelope and 32 bytes.
+    pub fn open(record: &'a [u8]) -> Result<(Self, &'a [u8], &'a Hash), Malformed> {
+        let (envelope, hash) = record.split_last_chunk::<32>().ok_or(Malformed)?;
+        Ok((Self::from_envelope(envelope).ok_or(Malformed)?, envelope, hash))
+    }
+
+    fn from_envelope(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(DOMAIN)?;
-        let entry = Self {
+        let view = Self {
             partition: u32::from_be_bytes(take(&mut rest)?),
             epoch: u64::from_be_bytes(take(&mut rest)?),
             seq: u64::from_be_bytes(take(&mut rest)?),
@@ -114,9 +162,25 @@ impl Entry {
             op: take_text(&mut rest)?,
             actor: take_text(&mut rest)?,
             entity: take_text(&mut rest)?,
-            payload: take_lp(&mut rest)?.to_vec(),
+            payload: take_lp(&mut rest)?,
         };
-        rest.is_empty().then_some(entry)
+        rest.is_empty().then_some(view)
+    }
+
+    /// An entry of its own.
+    pub fn to_entry(&self) -> Entry {
+        Entry {
+            partition: self.partition,
+            epoch: self.epoch,
+            seq: self.seq,
+            ts_us: self.ts_us,
+            event_type: self.event_type.to_owned(),
+            table: self.table.to_owned(),
+            op: self.op.to_owned(),
+            actor: self.actor.to_owned(),
+            entity: self.entity.to_owned(),
+            payload: self.payload.to_vec(),
+        }
     }
 }
 
@@ -139,8 +203,8 @@ fn take_lp<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(head)
 }
 
-fn take_text(rest: &mut &[u8]) -> Option<String> {
-    String::from_utf8(take_lp(rest)?.to_vec()).ok()
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_lp(rest)?).ok()
 }
 
 /// Why a record does not follow the one before it.
@@ -198,6 +262,14 @@ impl Chain {
     /// # Errors
     /// The [`Break`] between it and the chain so far; the chain then stays where it was.
     pub fn follow(&mut self, entry: &Entry, stored: Option<&Hash>) -> Result<(), Break> {
+        self.follow_envelope(&entry.view(), &entry.envelope(), stored)
+    }
+
+    /// As [`Chain::follow`], with the entry's envelope at hand.
+    ///
+    /// # Errors
+    /// As [`Chain::follow`].
+    pub fn follow_envelope(&mut self, entry: &View<'_>, envelope: &[u8], stored: Option<&Hash>) -> Result<(), Break> {
         if entry.partition != self.partition {
             return Err(Break::Partition);
         }
@@ -205,7 +277,7 @@ impl Chain {
             return Err(Break::Sequence);
         }
         let next_seq = self.next_seq.checked_add(1).ok_or(Break::Sequence)?;
-        let hash = link(&entry.envelope(), &self.head);
+        let hash = link(envelope, &self.head);
         if stored.is_some_and(|stored| *stored != hash) {
             return Err(Break::Link);
         }

@@ -25,7 +25,7 @@ mod seal;
 pub mod tile;
 pub mod tree;
 
-pub use chain::{Break, Chain, Entry, Hash, Malformed, ORIGIN, genesis, link};
+pub use chain::{Break, Chain, Entry, Hash, Malformed, ORIGIN, View, genesis, link};
 pub use checkpoint::{Checkpoint, Trust, Trusted};
 pub use log::{Audited, Fetch, HANDOVERS, Log, handover};
 pub use note::{Note, Signature, VerifierKey};

@@ -3,7 +3,7 @@
 use super::columns::{Columns, counts_of};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMicrosecondType};
-use evenkeel_schemas::audit::Entry;
+use evenkeel_schemas::audit::{Entry, View};
 
 /// The table of some entries. No hash columns: heads are in the manifest.
 pub fn audit_table(entries: &[Entry]) -> RecordBatch {
@@ -23,7 +23,7 @@ pub fn audit_table(entries: &[Entry]) -> RecordBatch {
 }
 
 /// The entries of a table; `None` unless it has exactly these columns, of these types, without nulls.
-pub fn entries(table: &RecordBatch) -> Option<Vec<Entry>> {
+pub fn entries(table: &RecordBatch) -> Option<Vec<View<'_>>> {
     let names = ["partition", "epoch", "seq", "ts", "event_type", "table", "op", "actor", "entity", "payload"];
     if !table.schema().fields().iter().map(|field| field.name()).eq(names) {
         return None;
@@ -38,17 +38,17 @@ pub fn entries(table: &RecordBatch) -> Option<Vec<Entry>> {
     let (event_type, name, op, actor, entity) = (text(4)?, text(5)?, text(6)?, text(7)?, text(8)?);
     let payload = table.column(9).as_binary_opt::<i32>()?;
     let entry = |row| {
-        Some(Entry {
+        Some(View {
             partition: u32::try_from(partition.value(row)).ok()?,
             epoch: epoch[row],
             seq: seq[row],
             ts_us: ts.value(row),
-            event_type: event_type.value(row).to_owned(),
-            table: name.value(row).to_owned(),
-            op: op.value(row).to_owned(),
-            actor: actor.value(row).to_owned(),
-            entity: entity.value(row).to_owned(),
-            payload: payload.value(row).to_vec(),
+            event_type: event_type.value(row),
+            table: name.value(row),
+            op: op.value(row),
+            actor: actor.value(row),
+            entity: entity.value(row),
+            payload: payload.value(row),
         })
     };
     (0..table.num_rows()).map(entry).collect()

@@ -16,7 +16,7 @@ use crate::ports::{OutputLog, PortError, Row};
 use arrow::array::RecordBatch;
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::{Break, Chain, Entry, ORIGIN};
+use evenkeel_schemas::audit::{Break, Chain, Entry, ORIGIN, View};
 
 /// Rows of a segment at most: one row group. Merging makes larger ones of small ones.
 pub const MAX_SEGMENT_ROWS: usize = ROW_GROUP_ROWS;
@@ -158,7 +158,7 @@ impl Pending {
         for row in rows {
             let (entry, link) = Entry::open(&row.value).map_err(|error| self.fatal(row, &error.to_string()))?;
             let followed = self.chain.follow(&entry, Some(&link));
-            followed.map_err(|broken| self.fatal(row, &explain(broken, &entry, &self.chain)))?;
+            followed.map_err(|broken| self.fatal(row, &explain(broken, &entry.view(), self.chain.next_seq())))?;
             entries.push(entry);
         }
         Ok(entries)
@@ -192,8 +192,8 @@ pub fn date_of(at_us: i64) -> Option<String> {
 }
 
 /// Words for a broken chain: what came, and what should have.
-pub fn explain(broken: Break, entry: &Entry, chain: &Chain) -> String {
-    let (seq, expected) = (entry.seq, chain.next_seq());
+pub fn explain(broken: Break, entry: &View<'_>, expected: u64) -> String {
+    let seq = entry.seq;
     match broken {
         Break::Partition => format!("seq {seq} names partition {}", entry.partition),
         Break::Sequence => format!("seq {seq} where {expected} should follow"),

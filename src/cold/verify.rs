@@ -297,12 +297,15 @@ fn open(segment: &Segment, bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Failure> 
 
 /// Follows the chain through an audit segment, from head to head.
 fn follow(segment: &Segment, tables: &[RecordBatch], chain: &mut Chain) -> Result<(), Failure> {
+    let mut envelope = Vec::new();
     for table in tables {
         let entries = entries(table).ok_or_else(|| in_file(segment, Some(segment.first), "not the audit columns"))?;
         for entry in &entries {
-            let followed = chain.follow(entry, None);
-            let why = |broken| in_file(segment, Some(chain.next_seq()), explain(broken, entry, chain));
-            followed.map_err(why)?;
+            envelope.clear();
+            entry.write_envelope(&mut envelope);
+            let next_seq = chain.next_seq();
+            let why = |broken| in_file(segment, Some(next_seq), explain(broken, entry, next_seq));
+            chain.follow_envelope(entry, &envelope, None).map_err(why)?;
         }
     }
     let head: Hash = chain.head();

@@ -5,7 +5,7 @@ use super::verify::{Failure, Followed, Tampered};
 use crate::embedded::EmbeddedOutputs;
 use crate::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
+use evenkeel_schemas::audit::{Chain, ORIGIN, View};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -54,18 +54,17 @@ fn follow_partition(log: &mut EmbeddedOutputs, partition: u32, cold: &Followed) 
 }
 
 fn follow_row(row: &Row, partition: u32, chain: &mut Chain) -> Result<(), Failure> {
+    let next_seq = chain.next_seq();
     let bad = |why: &str| {
         let why = format!("the record at offset {}: {why}", row.offset);
-        tampered(Some(partition), Some(chain.next_seq()), &why)
+        tampered(Some(partition), Some(next_seq), &why)
     };
-    let (entry, link) = Entry::open(&row.value).map_err(|error| bad(&error.to_string()))?;
+    let (entry, envelope, link) = View::open(&row.value).map_err(|error| bad(&error.to_string()))?;
     if row.key != entry.entity.as_bytes() {
         return Err(bad("its key is not the entity"));
     }
-    let mut next = chain.clone();
-    next.follow(&entry, Some(&link)).map_err(|broken| bad(&explain(broken, &entry, chain)))?;
-    *chain = next;
-    Ok(())
+    let followed = chain.follow_envelope(&entry, envelope, Some(link));
+    followed.map_err(|broken| bad(&explain(broken, &entry, next_seq)))
 }
 
 fn damage(error: PortError) -> Failure {

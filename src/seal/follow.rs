@@ -4,7 +4,7 @@ use super::sealer::SealError;
 use crate::cold::{Tampered, explain};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::{Batch, Chain, Entry, Seal};
+use evenkeel_schemas::audit::{Batch, Chain, Hash, Seal, View};
 
 /// Entries of a batch at most: a proof's way to its seal has 16 hashes then.
 pub const MAX_BATCH_ENTRIES: u64 = 65_536;
@@ -29,7 +29,7 @@ impl Followed {
     }
 }
 
-/// Follows the entries of a partition from `offset`, at most `limit` of them; hands each record with the chain before it
+/// Follows the entries of a partition from `offset`, at most `limit` of them; hands each record, its number and the link before it
 /// to `each`. `None` if there are none.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub fn follow(
     (partition, offset): (u32, u64),
     chain: &mut Chain,
     limit: u64,
-    mut each: impl FnMut(&[u8], &Chain),
+    mut each: impl FnMut(&[u8], u64, Hash),
 ) -> Result<Option<Followed>, SealError> {
     let mut followed = Followed { batch: Batch::after(partition, chain, offset), last: (0, 0), next_offset: offset };
     while followed.batch.count() < limit {
@@ -55,20 +55,21 @@ pub fn follow(
         let Some(last) = rows.last() else { break };
         followed.next_offset = last.offset + 1;
         for row in &rows {
-            let before = chain.clone();
+            let (next_seq, before) = (chain.next_seq(), chain.head());
             let tampered = |why: &str| Tampered {
                 partition: Some(partition),
-                seq: Some(before.next_seq()),
+                seq: Some(next_seq),
                 file: format!("{} offset {}", Dataset::Audit.topic(), row.offset),
                 why: why.to_owned(),
             };
-            let (entry, link) = Entry::open(&row.value).map_err(|error| tampered(&error.to_string()))?;
+            let (entry, envelope, link) = View::open(&row.value).map_err(|error| tampered(&error.to_string()))?;
             if row.key != entry.entity.as_bytes() {
                 return Err(tampered("its key is not the entity").into());
             }
-            each(&row.value, &before);
-            chain.follow(&entry, Some(&link)).map_err(|broken| tampered(&explain(broken, &entry, &before)))?;
-            followed.batch.push(link);
+            let followed_on = chain.follow_envelope(&entry, envelope, Some(link));
+            followed_on.map_err(|broken| tampered(&explain(broken, &entry, next_seq)))?;
+            each(&row.value, next_seq, before);
+            followed.batch.push(*link);
             followed.last = (entry.epoch, entry.ts_us);
         }
     }

@@ -21,9 +21,9 @@ pub fn prove(log: &Log<'_>, rows: &mut dyn OutputLog, partition: u32, seq: u64) 
     };
     let mut chain = Chain::resume(partition, first_seq, previous_head);
     let mut found = None;
-    let followed = follow(rows, (partition, from_offset), &mut chain, count, |record, before| {
-        if before.next_seq() == seq {
-            found = Some((record.to_vec(), before.head()));
+    let followed = follow(rows, (partition, from_offset), &mut chain, count, |record, number, before| {
+        if number == seq {
+            found = Some((record.to_vec(), before));
         }
     })?;
     let (Some(followed), Some((record, previous))) = (followed, found) else {

@@ -125,7 +125,7 @@ impl Sealer {
             let mut offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
             while seals.len() < MAX_SEALS {
                 let at = (partition, offset);
-                let Some(batch) = follow(log, at, &mut chain, MAX_BATCH_ENTRIES, |_, _| {})? else { break };
+                let Some(batch) = follow(log, at, &mut chain, MAX_BATCH_ENTRIES, |_, _, _| {})? else { break };
                 offset = batch.next_offset;
                 progress.entries += batch.batch.count();
                 seals.push(batch.seal(&chain));

@@ -56,7 +56,7 @@ pub fn verify_data(
         let fresh = || Chain::new(origin, partition);
         let mut chain = verified.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
         let offset = verified.audited.next_offsets.get(&partition).copied().unwrap_or(0);
-        let rest = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _| {})?;
+        let rest = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _, _| {})?;
         verified.unsealed += rest.map_or(0, |rest| rest.batch.count());
     }
     if let Some(cold) = cold {
@@ -81,7 +81,7 @@ pub fn check_batch(
         return Ok(0);
     }
     let mut chain = Chain::resume(*partition, *first_seq, *previous_head);
-    let followed = follow(rows, (*partition, *from_offset), &mut chain, *count, |_, _| {})?;
+    let followed = follow(rows, (*partition, *from_offset), &mut chain, *count, |_, _, _| {})?;
     let found = followed.as_ref().map_or(0, |followed| followed.batch.count());
     let at = |seq: u64, why: String| {
         let file = Dataset::Audit.topic().to_owned();

@@ -199,7 +199,7 @@ impl Watcher {
             let mut chain = self.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
             let offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
             let oldest = rows.read(Dataset::Audit, partition, offset, 1)?.first().map(|row| row.at_us);
-            let waiting = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _| {})?;
+            let waiting = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _, _| {})?;
             let Some((oldest_us, waiting)) = oldest.zip(waiting) else { continue };
             turn.entries += waiting.batch.count();
             let age_s = now_s.saturating_sub(u64::try_from(oldest_us / 1_000_000).unwrap_or(0));

@@ -7,5 +7,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     evenkeel::pages::small();
-    evenkeel::cli::main(None)
+    evenkeel::cli::main()
 }

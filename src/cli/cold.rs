@@ -18,38 +18,8 @@ use std::process::ExitCode;
 /// A day, µs.
 const DAY_US: i64 = 86_400_000_000;
 
-/// Opens the bucket of a URL such as `s3://bucket/folder`.
-pub type OpenBucket = fn(&str) -> Result<Box<dyn ColdStore>, PortError>;
-
-/// Where cold stores are: directories, and buckets if the program can open them.
-#[derive(Clone, Copy)]
-pub(super) struct Stores(pub Option<OpenBucket>);
-
-impl Stores {
-    /// The store of a directory or URL, for writing.
-    fn write(self, at: &Path) -> Result<Box<dyn ColdStore>, PortError> {
-        self.bucket(at).unwrap_or_else(|| Ok(Box::new(DirectoryStore::open(at)?)))
-    }
-
-    /// The same, for reading.
-    pub fn read(self, at: &Path) -> Result<Box<dyn ColdStore>, PortError> {
-        self.bucket(at).unwrap_or_else(|| Ok(Box::new(DirectoryStore::read_only(at))))
-    }
-
-    /// The bucket, if a URL names one.
-    fn bucket(self, at: &Path) -> Option<Result<Box<dyn ColdStore>, PortError>> {
-        let url = at.to_str().filter(|text| text.contains("://"))?;
-        let unknown = || fatal(format!("{url}: this program knows directories only; src/s3 has the one for buckets"));
-        Some(self.0.ok_or_else(unknown).and_then(|open| open(url)))
-    }
-}
-
-pub(super) fn verify(directory: &Path, json: bool, stores: Stores) -> ExitCode {
-    let verification = match stores.bucket(directory) {
-        None => cold::verify(directory),
-        Some(Ok(store)) => cold::verify_store(&*store),
-        Some(Err(error)) => Verification::Unusable(error.to_string()),
-    };
+pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
+    let verification = cold::verify(directory);
     if json {
         let (entries, segments, heads, min_seqs) = match &verification {
             Verification::Whole { entries, segments, heads, min_seqs } => {
@@ -74,12 +44,12 @@ pub(super) fn verify(directory: &Path, json: bool, stores: Stores) -> ExitCode {
     }
 }
 
-pub(super) fn compact(args: CompactArgs, json: bool, stores: Stores) -> Result<Ending, PortError> {
+pub(super) fn compact(args: CompactArgs, json: bool) -> Result<Ending, PortError> {
     let keep = args.keep.iter().map(|text| Keep::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let requests = args.requests.parse::<Requests>().map_err(|why| fatal(format!("--requests: {why}")))?;
     let inputs = KeptInputs { records: args.records, requests };
     let cold = args.cold.clone().or(args.data.as_ref().map(|directory| directory.join("cold")));
-    let store = &*stores.write(&cold.ok_or_else(|| fatal("where to? give --cold DIR"))?)?;
+    let store = &DirectoryStore::open(&cold.ok_or_else(|| fatal("where to? give --cold DIR"))?)?;
     let options = cold::Options { whole: !args.only_full, ..cold::Options::default() };
     let mut report = Report::default();
     for part in [compact_outputs(&args, store, &options)?, compact_inputs(&args, store, (inputs, &options))?] {
@@ -184,12 +154,12 @@ pub(super) fn columns(family: Option<&str>, json: bool) -> Result<Ending, PortEr
     Ok(Ending::Well)
 }
 
-pub(super) fn restore(args: RestoreArgs, json: bool, stores: Stores) -> Result<Ending, PortError> {
+pub(super) fn restore(args: RestoreArgs, json: bool) -> Result<Ending, PortError> {
     let directory = &args.data;
     if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(fatal(format!("{} is not empty: restore into a new directory", directory.display())));
     }
-    let (mut source, tuning) = ColdSource::open(stores.read(&args.from)?)?;
+    let (mut source, tuning) = ColdSource::open(DirectoryStore::read_only(&args.from))?;
     let bindings = source.bindings_until(args.to.as_deref().map_or(Ok(i64::MAX), time_us)?)?;
     pin(directory, &tuning)?;
     let restored = restore::restore(source, &bindings, (&tuning, usize::from(args.workers)), directory)?;

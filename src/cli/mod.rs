@@ -11,13 +11,11 @@ mod offline;
 mod online;
 mod traffic;
 
-pub use cold::OpenBucket;
 pub use config::Config;
 
 use crate::encode::Format;
 use crate::ports::PortError;
 use clap::{Parser, Subcommand, ValueEnum};
-use cold::Stores;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -313,10 +311,8 @@ enum Ending {
     NotWell,
 }
 
-/// Parses the arguments, runs the command, tells what went wrong. Where a cold directory is asked for, the URL of a bucket
-/// will do, if there is one who can open it.
-pub fn main(buckets: Option<OpenBucket>) -> ExitCode {
-    let stores = Stores(buckets);
+/// Parses the arguments, runs the command, tells what went wrong.
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.log);
     let json = cli.output == View::Json;
@@ -324,10 +320,10 @@ pub fn main(buckets: Option<OpenBucket>) -> ExitCode {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
         Command::Audit(command) => audit::run(command, json),
-        Command::Replay(args) => offline::replay(args, json, stores),
-        Command::Verify { dir } => return cold::verify(&dir, json, stores),
-        Command::Compact(args) => cold::compact(args, json, stores),
-        Command::Restore(args) => cold::restore(args, json, stores),
+        Command::Replay(args) => offline::replay(args, json),
+        Command::Verify { dir } => return cold::verify(&dir, json),
+        Command::Compact(args) => cold::compact(args, json),
+        Command::Restore(args) => cold::restore(args, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),

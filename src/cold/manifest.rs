@@ -8,6 +8,7 @@ use super::dataset::ColdDataset;
 use super::store::ColdStore;
 use crate::ports::PortError;
 use evenkeel_schemas::audit::Hash;
+pub use evenkeel_schemas::audit::{from_hex, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -213,18 +214,4 @@ impl Manifest {
     pub fn last(&self, stream: Stream) -> Option<&Segment> {
         self.of(stream).next_back()
     }
-}
-
-/// Hex digits, two a byte.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A hash from its 64 hex digits, lower case.
-pub fn from_hex(text: &str) -> Option<Hash> {
-    let mut hash = [0; 32];
-    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    (hex(&hash) == text).then_some(hash)
 }

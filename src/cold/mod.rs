@@ -42,5 +42,5 @@ pub use manifest::{MANIFEST, Manifest, Segment};
 pub use merge::{MIN_FILE_BYTES, Merged, merge};
 pub use retention::retain;
 pub use source::ColdSource;
-pub use store::{ColdStore, DirectoryStore, MemoryStore, changed};
+pub use store::{ColdStore, DirectoryStore, MemoryStore};
 pub use verify::{Tampered, Verification, verify, verify_store};

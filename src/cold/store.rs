@@ -49,32 +49,10 @@ pub trait ColdStore: Send {
 }
 
 /// Says that a value is not the one that was read.
-pub fn changed(name: &str) -> PortError {
+fn changed(name: &str) -> PortError {
     PortError::Fatal(format!(
         "{name} is not what was read: something else writes to this store; stop one, and run again"
     ))
-}
-
-impl<S: ColdStore + ?Sized> ColdStore for Box<S> {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
-        (**self).put(name, bytes)
-    }
-
-    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
-        (**self).replace(name, before, bytes)
-    }
-
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
-        (**self).get(name)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
-        (**self).list(prefix)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), PortError> {
-        (**self).remove(name)
-    }
 }
 
 /// A file that is being written; it has its name only once it is whole.

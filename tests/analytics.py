@@ -228,13 +228,13 @@ def compare_pruning(database, cold):
         return
     requests = pyarrow.dataset.dataset(cold / "requests", format="parquet", partitioning="hive")
     groups = [group for fragment in requests.get_fragments() for group in fragment.split_by_row_group()]
-    first = requests.to_table(columns=["event_at"])["event_at"]
+    first = requests.to_table(columns=["arrived_at"])["arrived_at"]
     first, last = compute.min(first).as_py(), compute.max(first).as_py()
-    condition = pyarrow.dataset.field("event_at") < first + (last - first) / 20
+    condition = pyarrow.dataset.field("arrived_at") < first + (last - first) / 20
     kept = [group for fragment in requests.get_fragments() for group in fragment.split_by_row_group(condition)]
     print(f"pruning: {len(kept)} of {len(groups)} row groups of requests for the first twentieth of the time")
     if len(groups) > len(list(requests.get_fragments())) and not len(kept) < len(groups):
-        yield "a condition on event_at spares no row group of requests"
+        yield "a condition on arrived_at spares no row group of requests"
 
 
 def main(data):

@@ -69,7 +69,7 @@ pub fn base64(bytes: &[u8]) -> String {
     ::base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Bytes from their base64, if it is exactly what [`base64`] writes.
+/// Bytes from their base64, if it is exactly what [`base64()`] writes.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     use ::base64::Engine;
     ::base64::engine::general_purpose::STANDARD.decode(text).ok()

@@ -75,12 +75,12 @@ step "a live log: tampering is found by its watcher, and becomes an incident" en
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
-  step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka
+  step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka --test kafka_audit
   processes_die
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
 elif step "Kafka starts" start_kafka; then
-  step "Kafka" cargo test --release --test kafka
+  step "Kafka" cargo test --release --test kafka --test kafka_audit
   # One at a time: nobody else can use a broker that crashes.
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \

@@ -76,6 +76,23 @@ pub fn follow(
     Ok(Some(followed).filter(|followed| followed.batch.count() > 0))
 }
 
+/// Follows a partition from its beginning to its end, and hands every record to `each`.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_all(
+    log: &mut dyn OutputLog,
+    partition: u32,
+    chain: &mut Chain,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), SealError> {
+    let mut offset = 0;
+    while let Some(batch) = follow(log, (partition, offset), chain, MAX_BATCH_ENTRIES, |record, _, _| each(record))? {
+        offset = batch.next_offset;
+    }
+    Ok(())
+}
+
 impl From<Tampered> for SealError {
     fn from(tampered: Tampered) -> Self {
         Self::Tampered(tampered)

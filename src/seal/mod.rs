@@ -27,6 +27,7 @@ mod watch;
 mod witness;
 
 pub use client::{Remote, Witnesses};
+pub use follow::follow_all;
 pub use prove::prove;
 pub use sealer::{Progress, SealError, Sealer};
 pub use serve::{serve_log, serve_witness};

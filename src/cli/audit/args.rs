@@ -35,6 +35,11 @@ pub(in crate::cli) enum AuditCommand {
         after_help = "Example:\n  evenkeel audit keygen --witness --name example.org/w1 --out w1.key > w1.vkey\n  evenkeel audit witness --listen 127.0.0.1:8791 --key w1.key --state ./w1 --log-key audit.vkey"
     )]
     Witness(WitnessArgs),
+    /// Write entries as JSON lines, those about an incident for instance, and a proof of each: a dossier.
+    #[command(
+        after_help = "Example:\n  evenkeel audit export --data ./demo --about inc-17 --seals ./seals --key audit.vkey --proofs ./dossier > dossier.jsonl"
+    )]
+    Export(ExportArgs),
     /// Look at a log of seals and what it sealed again and again; say what is not as it was.
     #[command(
         after_help = "Example:\n  evenkeel audit watch --data ./demo --seals ./seals --key audit.vkey --state ./watched"
@@ -258,4 +263,34 @@ pub(in crate::cli) struct TamperArgs {
     /// Where the files go; must not be there. Default: a temporary directory.
     #[arg(long)]
     pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ExportArgs {
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    /// Entries of this entity, or whose payload holds this text.
+    #[arg(long)]
+    pub about: Option<String>,
+    /// Entries of this type, e.g. incident, command, change.
+    #[arg(long = "type")]
+    pub event_type: Option<String>,
+    /// Entries from this time on (RFC 3339, or µs since the Unix epoch).
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Entries before this time.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// A directory for a proof of each entry, made if need be.
+    #[arg(long, requires_all = ["seals", "key"])]
+    pub proofs: Option<PathBuf>,
+    /// The log of seals: a directory or a URL.
+    #[arg(long)]
+    pub seals: Option<String>,
+    /// The log's public key, or a file that holds it.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Who asks; goes into the audit log.
+    #[arg(long, env = "USER", default_value = "unknown")]
+    pub actor: String,
 }

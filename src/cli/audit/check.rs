@@ -1,6 +1,6 @@
 //! `audit prove` and `audit verify`.
 
-use super::args::{ProveArgs, VerifyArgs};
+use super::args::{ProveArgs, RowsArgs, VerifyArgs};
 use super::log_files;
 use crate::cli::{Ending, fatal, io_error};
 use crate::cold::{ColdStore, DirectoryStore};
@@ -29,14 +29,17 @@ pub(super) fn prove(args: &ProveArgs) -> Result<Ending, PortError> {
         Some(path) => std::fs::write(path, proof.to_string()).map_err(io_error("writing", path))?,
         None => print!("{proof}"),
     }
-    let entity = format!("entry {}/{}", args.partition, args.seq);
-    let said = args.rows.reporter(Writer::Prover, &args.actor).and_then(|mut reporter| {
-        reporter.say(AuditEventType::Access, "prove", &entity, Detail::default())?;
+    said_access(&args.rows, "prove", &format!("entry {}/{}", args.partition, args.seq), &args.actor);
+    Ok(Ending::Well)
+}
+
+/// Says that somebody read entries. Who may only read is not kept from it.
+pub(super) fn said_access(rows: &RowsArgs, op: &str, entity: &str, actor: &str) {
+    let said = rows.reporter(Writer::Prover, actor).and_then(|mut reporter| {
+        reporter.say(AuditEventType::Access, op, entity, Detail::default())?;
         reporter.flush()
     });
-    // Who may only read is not kept from it.
     said.unwrap_or_else(|error| tracing::warn!(%error, "nobody was told of this access"));
-    Ok(Ending::Well)
 }
 
 pub(super) fn verify(args: &VerifyArgs, json: bool) -> Result<Ending, PortError> {

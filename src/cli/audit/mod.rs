@@ -3,6 +3,7 @@
 mod access;
 mod args;
 mod check;
+mod export;
 mod watch;
 
 use super::{Ending, fatal, io_error};
@@ -25,6 +26,7 @@ pub(super) fn run(command: AuditCommand, json: bool) -> Result<Ending, PortError
         AuditCommand::Seal(args) => seal(&args, json),
         AuditCommand::Prove(args) => check::prove(&args),
         AuditCommand::Verify(args) => check::verify(&args, json),
+        AuditCommand::Export(args) => export::export(&args),
         AuditCommand::Watch(args) => watch::watch(&args, json),
         AuditCommand::TamperDemo(args) => watch::tamper_demo(&args, json),
         AuditCommand::Witness(args) => witness(&args),

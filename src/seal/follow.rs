@@ -76,17 +76,16 @@ pub fn follow(
     Ok(Some(followed).filter(|followed| followed.batch.count() > 0))
 }
 
-/// Follows a partition from its beginning to its end, and hands every record to `each`.
+/// Follows a partition from `offset` to its end, and hands every record to `each`.
 ///
 /// # Errors
 /// As [`follow`].
 pub fn follow_all(
     log: &mut dyn OutputLog,
-    partition: u32,
+    (partition, mut offset): (u32, u64),
     chain: &mut Chain,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), SealError> {
-    let mut offset = 0;
     while let Some(batch) = follow(log, (partition, offset), chain, MAX_BATCH_ENTRIES, |record, _, _| each(record))? {
         offset = batch.next_offset;
     }

@@ -7,7 +7,7 @@
 //! files. 5. What is committed and not sealed: it must
 //! follow, and not wait for long.
 
-use super::follow::follow;
+use super::follow::{MAX_BATCH_ENTRIES, follow};
 use super::sealer::SealError;
 use super::verify::{check_batch, check_files, check_manifest, tampered};
 use crate::cold::{ColdStore, Tampered};
@@ -192,14 +192,14 @@ impl Watcher {
         Ok(entries)
     }
 
-    /// What is committed and not sealed.
+    /// What is committed and not sealed: the next batch of each partition.
     fn check_waiting(&self, rows: &mut dyn OutputLog, now_s: u64, turn: &mut Turn) -> Result<(), SealError> {
         for partition in rows.partitions(Dataset::Audit)? {
             let fresh = || Chain::new(&self.watch.origin, partition);
             let mut chain = self.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
             let offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
             let oldest = rows.read(Dataset::Audit, partition, offset, 1)?.first().map(|row| row.at_us);
-            let waiting = follow(rows, (partition, offset), &mut chain, u64::MAX, |_, _, _| {})?;
+            let waiting = follow(rows, (partition, offset), &mut chain, MAX_BATCH_ENTRIES, |_, _, _| {})?;
             let Some((oldest_us, waiting)) = oldest.zip(waiting) else { continue };
             turn.entries += waiting.batch.count();
             let age_s = now_s.saturating_sub(u64::try_from(oldest_us / 1_000_000).unwrap_or(0));

@@ -56,7 +56,7 @@ fn found(wanted: &Wanted<'_>, rows: &mut dyn OutputLog) -> Result<Vec<(u32, u64)
     for partition in rows.partitions(Dataset::Audit)? {
         let mut chain = Chain::new(&wanted.args.rows.chain_origin, partition);
         let mut failed = None;
-        follow_all(rows, partition, &mut chain, |record| {
+        follow_all(rows, (partition, 0), &mut chain, |record| {
             let (entry, _, link) = View::open(record).expect("it was followed");
             if wanted.holds(&entry) && failed.is_none() {
                 found.push((partition, entry.seq));

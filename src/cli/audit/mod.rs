@@ -47,7 +47,7 @@ fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
     let mut witnesses = Witnesses::new(args.witness.chunks(2).map(pair).collect::<Result<_, PortError>>()?);
     let cold = args.cold.as_deref().map(DirectoryStore::read_only);
     let mut sealer = open_sealer(args)?;
-    let accesses = Accesses::default();
+    let (accesses, mut complained) = (Accesses::default(), None);
     if let Some(address) = &args.http {
         let store: Box<dyn ColdStore> = Box::new(DirectoryStore::read_only(&args.seals));
         let accesses = accesses.clone();
@@ -56,7 +56,7 @@ fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
         })?;
     }
     loop {
-        accesses.say(&args.rows)?;
+        accesses.say(&args.rows).unwrap_or_else(|error| tracing::warn!(%error, "nobody was told of accesses"));
         let began = Instant::now();
         match sealer.turn(rows.as_mut(), cold.as_ref().map(|cold| cold as &dyn ColdStore)) {
             Ok(progress) => {
@@ -68,7 +68,10 @@ fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
                 }
             }
             Err(SealError::Tampered(tampered)) => {
-                tracing::error!(%tampered, "the audit log is not what was committed; nothing is sealed");
+                if complained.as_ref() != Some(&tampered) {
+                    tracing::error!(%tampered, "the audit log is not what was committed; nothing is sealed");
+                }
+                complained = Some(tampered);
                 if args.once {
                     return Ok(Ending::NotWell);
                 }

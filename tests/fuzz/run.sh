@@ -26,7 +26,7 @@ RUSTFLAGS="--cfg fuzzing $coverage" nice cargo build --release --quiet --locked 
 golden=../../schemas/golden
 unhex() { printf '%b' "$(sed 's/../\\x&/g' "$1")"; }
 mkdir -p target/corpus/event target/corpus/request target/corpus/audit target/corpus/tally target/corpus/binding
-mkdir -p target/corpus/protobuf target/corpus/avro target/corpus/batch
+mkdir -p target/corpus/proof target/corpus/protobuf target/corpus/avro target/corpus/batch
 number=0
 for type in request telemetry probe change control outcome audit_event; do
     for file in "$golden/$type"*.v1.json; do
@@ -36,6 +36,10 @@ for type in request telemetry probe change control outcome audit_event; do
 done
 cp "$golden"/request*.v1.json target/corpus/request
 unhex "$golden/audit-record.v1.hex" >target/corpus/audit/golden
+grep -o '"proof": ".*"' ../../schemas/audit/vectors.json | while read -r _ line; do
+    name=$(printf '%s' "$line" | cksum | cut -d' ' -f1)
+    printf '%b' "${line:1:-1}" >"target/corpus/proof/$name"
+done
 unhex "$golden/tally.v1.hex" >target/corpus/tally/golden
 cp "$golden/binding.v1.json" target/corpus/binding/golden
 for file in "$golden"/request-*protobuf.v1.hex; do unhex "$file" >"target/corpus/protobuf/$(basename "$file")"; done
@@ -43,7 +47,7 @@ for file in "$golden"/request-*protobuf.v1.hex; do unhex "$file" >"target/corpus
 for file in "$golden"/request-*avro.v1.hex; do unhex "$file" | tail -c +11 >"target/corpus/avro/$(basename "$file")"; done
 for file in "$golden"/requests-*.v1.hex; do unhex "$file" >"target/corpus/batch/$(basename "$file")"; done
 
-for target in event request protobuf avro batch audit tally binding; do
+for target in event request protobuf avro batch audit proof tally binding; do
     echo "$target: $seconds s, seed $seed"
     log=target/$target.log
     # Each target stops at its own time; -timeout and -rss_limit_mb make a hang or a glutton a crash.

@@ -14,8 +14,10 @@ mod witnesses;
 #[path = "seal/world.rs"]
 mod world;
 
+use evenkeel::cold::{ColdStore, MANIFEST, Segment};
 use evenkeel::seal::tamper::tamper;
 use evenkeel::seal::{Finding, Progress, SealError, Signer, Token, Watch, Watcher, verify_data};
+use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::{Checkpoint, Log, ORIGIN, Trust, Trusted};
 use scratch::{Random, Scratch};
 use world::{Fault, NAME, Rows, Store, key, sealer, trust};
@@ -171,9 +173,36 @@ fn who_pinned_the_first_key_follows_to_the_last() {
     // It cannot speak for what came after the handover.
     let forged = store.copy();
     let old = String::from_utf8(store.files()["handover/3"].clone()).unwrap();
-    evenkeel::cold::ColdStore::put(&forged, "checkpoint", old.as_bytes()).unwrap();
+    forged.put("checkpoint", old.as_bytes()).unwrap();
     let files = forged.fetch();
     assert!(Log::open(&files, &trust(1)).is_err(), "the log does not reach its handovers");
+}
+
+#[test]
+fn what_retention_dropped_is_said_for_good() {
+    let (store, cold, mut rows) = (Store::default(), Store::default(), Rows::new());
+    for _ in 0..2 {
+        rows.grow(30);
+        sealer(&store, 1).unwrap().turn(&mut rows, None).unwrap();
+    }
+    // The first twenty entries of partition 0, which are its first batch.
+    let mut dropped = Segment::new((Dataset::Audit.into(), 0), "2026-01-01", (0, 19), 20);
+    dropped.dropped = true;
+    cold.put(MANIFEST, &serde_json::to_vec(&dropped).unwrap()).unwrap();
+    let kept = rows.clone();
+    rows.rows.get_mut(&0).unwrap().drain(..20);
+    assert!(
+        verify_data(&Log::open(&store.fetch(), &trust(1)).unwrap(), ORIGIN, &mut rows, None).is_err(),
+        "not said yet"
+    );
+    let mut sealer = sealer(&store, 1).unwrap();
+    sealer.turn(&mut rows, Some(&cold)).unwrap();
+    assert_eq!(sealer.audited().minimums.get(&0), Some(&20));
+    assert_eq!(sealer.turn(&mut rows, Some(&cold)), Ok(Progress::default()), "it is said once");
+    assert_eq!(verified(&store, &mut rows), 40);
+    assert_eq!(verified(&store, &mut kept.clone()), 40, "what is there still is none the worse");
+    rows.rows.get_mut(&0).unwrap().remove(3);
+    assert!(verify_data(&Log::open(&store.fetch(), &trust(1)).unwrap(), ORIGIN, &mut rows, None).is_err());
 }
 
 #[test]

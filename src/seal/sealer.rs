@@ -9,7 +9,7 @@ use super::files;
 use super::follow::{MAX_BATCH_ENTRIES, follow};
 use super::signer::{Signer, sign_note};
 use super::tiles::Edge;
-use crate::cold::{ColdStore, MANIFEST, Tampered};
+use crate::cold::{ColdStore, MANIFEST, Manifest, Tampered};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::tile::CHECKPOINT;
@@ -135,6 +135,8 @@ impl Sealer {
             let segments = self.segments(cold, MAX_SEALS.saturating_sub(seals.len()))?;
             progress.segments = segments.len() as u64;
             seals.extend(segments);
+            let minimums = self.minimums(cold, &seals)?;
+            seals.extend(minimums);
         }
         if !seals.is_empty() {
             self.append(&seals, None)?;
@@ -151,6 +153,26 @@ impl Sealer {
         }
         let new = hashes.into_iter().enumerate().skip(sealed.len()).take(limit);
         Ok(new.map(|(line, sha256)| Seal::Segment { line: line as u64, sha256 }).collect())
+    }
+
+    /// What the manifest says is no longer kept, once it is sealed: the oldest entry that is left of each partition.
+    fn minimums(&self, cold: &dyn ColdStore, seals: &[Seal]) -> Result<Vec<Seal>, SealError> {
+        let mut audited = self.audited.clone();
+        for seal in seals {
+            audited.follow(&self.origin, seal).expect("what was followed follows");
+        }
+        let mut minimums = Vec::new();
+        for segment in Manifest::load(cold)?.unwrap_or_default().segments {
+            let (partition, seq) = (segment.partition, segment.last.saturating_add(1));
+            let is_known = audited.chains.get(&partition).is_some_and(|chain| seq <= chain.next_seq());
+            let is_new = audited.minimums.get(&partition).is_none_or(|minimum| *minimum < seq);
+            if segment.dataset.is_audit() && segment.dropped && is_known && is_new {
+                let seal = Seal::Minimum { partition, seq };
+                audited.follow(&self.origin, &seal).expect("it is above the last, and not above what is sealed");
+                minimums.push(seal);
+            }
+        }
+        Ok(minimums)
     }
 
     /// Appends seals and signs; `also` signs beside the log's key.
@@ -205,17 +227,6 @@ impl Sealer {
         self.store.put(HANDOVERS, &sizes)?;
         self.signer = to;
         Ok(self)
-    }
-
-    /// Says that entries of a partition below `seq` are no longer kept.
-    ///
-    /// # Errors
-    /// `Fatal` if there are not so many; else as a turn's.
-    pub fn forget(&mut self, partition: u32, seq: u64) -> Result<(), PortError> {
-        let seal = Seal::Minimum { partition, seq };
-        let follows = self.audited.clone().follow(&self.origin, &seal);
-        follows.map_err(|error| PortError::Fatal(error.to_string()))?;
-        self.append(&[seal], None)
     }
 
     /// The key that signs.

@@ -53,7 +53,7 @@ fn event(tuning: &Tuning, committed: &Committed, now_us: i64) -> Option<AuditEve
     if before.as_ref() == Some(&now) {
         return None;
     }
-    let sha256 = Sha256::digest(now.to_string()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sha256 = evenkeel_schemas::audit::hex(&Sha256::digest(now.to_string()));
     let changed = before.map_or(Map::new(), |before| changes(&before, &now));
     let fields = Map::from_iter([
         ("version".to_owned(), json!(env!("CARGO_PKG_VERSION"))),

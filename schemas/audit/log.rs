@@ -136,9 +136,18 @@ impl<'a> Log<'a> {
         Ok(entries.into_iter().take(wanted as usize).map(<[u8]>::to_vec).collect())
     }
 
-    fn leaf(&self, index: u64) -> Result<Vec<u8>, Refused> {
+    /// The seal at `index`, if its leaf is the one that the checkpoint covers.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is not, or the log is not so long.
+    pub fn seal(&self, index: u64) -> Result<Seal, Refused> {
         let leaf = self.bundle(index / WIDTH)?.into_iter().nth((index % WIDTH) as usize);
-        leaf.ok_or_else(|| Refused(format!("seal {index} is not in a log of {}", self.size())))
+        let leaf = leaf.ok_or_else(|| Refused(format!("seal {index} is not in a log of {}", self.size())))?;
+        let root = tree::root_from_inclusion(index, self.size(), leaf_hash(&leaf), &self.inclusion(index)?)?;
+        if root != self.trusted.checkpoint.root {
+            return refuse(format!("seal {index} is not the one that the checkpoint covers"));
+        }
+        Seal::from_leaf(&leaf)
     }
 
     /// The root of the first `size` seals.
@@ -225,6 +234,12 @@ impl<'a> Log<'a> {
 }
 
 impl Audited {
+    /// Where the chain of a partition stands, and where reading it goes on; at its beginning if none of it is sealed.
+    pub fn stands(&self, origin: &str, partition: u32) -> (Chain, u64) {
+        let chain = self.chains.get(&partition).cloned().unwrap_or_else(|| Chain::new(origin, partition));
+        (chain, self.next_offsets.get(&partition).copied().unwrap_or(0))
+    }
+
     /// Takes in the next seal.
     ///
     /// # Errors
@@ -290,19 +305,17 @@ fn next_handover(files: &dyn Fetch, trust: &Trust, after: u64) -> Result<Option<
         }
         let trusted = Trust::in_key(trust.key.clone())?.check(&note)?;
         let log = Log { files, trusted, note, key: trust.key.clone(), tiles: RefCell::default() };
-        let leaf = log.leaf(size.checked_sub(1).ok_or(Refused("a handover at 0".to_owned()))?)?;
-        let path = log.inclusion(size - 1)?;
-        let root = tree::root_from_inclusion(size - 1, log.size(), leaf_hash(&leaf), &path)?;
-        let Seal::Key { key, .. } = Seal::from_leaf(&leaf)? else { return refuse("a handover without a key") };
+        let last = log.seal(size.checked_sub(1).ok_or(Refused("a handover at 0".to_owned()))?)?;
+        let Seal::Key { key, .. } = last else { return refuse("a handover without a key") };
         let key = key.parse::<VerifierKey>()?;
         let named = key.name() == trust.key.name() && key.kind() == ED25519;
-        if root != log.trusted.checkpoint.root || log.size() != size || !named {
+        if log.size() != size || !named {
             return refuse(format!("the handover at {size} is not in its log"));
         }
         if log.note.signed_by(&key)?.is_none() {
             return refuse(format!("the handover at {size} is not signed by the new key"));
         }
-        return Ok(Some((size, root, key)));
+        return Ok(Some((size, log.trusted.checkpoint.root, key)));
     }
     Ok(None)
 }

@@ -11,6 +11,7 @@ use crate::ports::{Clock, PortError, SystemClock};
 use crate::restore;
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use evenkeel_schemas::Topic;
+use evenkeel_schemas::audit::hex;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -163,9 +164,8 @@ pub(super) fn restore(args: RestoreArgs, json: bool) -> Result<Ending, PortError
     let bindings = source.bindings_until(args.to.as_deref().map_or(Ok(i64::MAX), time_us)?)?;
     pin(directory, &tuning)?;
     let restored = restore::restore(source, &bindings, (&tuning, usize::from(args.workers)), directory)?;
-    let hex = |hash: [u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (hash, state_hash, now_us) =
-        (hex(restored.replay.hash), hex(restored.state_hash), bindings.last().map(|b| b.now_us));
+        (hex(&restored.replay.hash), hex(&restored.state_hash), bindings.last().map(|b| b.now_us));
     let (epochs, records, heads) = (restored.replay.epochs, restored.replay.records, restored.heads);
     if json {
         let what = json!({"epochs": epochs, "records": records, "now_us": now_us, "heads": heads, "hash": hash,

@@ -125,7 +125,7 @@ fn tell(
     json: bool,
 ) -> Ending {
     let workers = args.workers;
-    let hash = report.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = evenkeel_schemas::audit::hex(&report.hash);
     if json {
         let (epochs, records, outputs) = (report.epochs, report.records, report.outputs);
         println!(

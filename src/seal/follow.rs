@@ -29,8 +29,8 @@ impl Followed {
     }
 }
 
-/// Follows the entries of a partition from `offset`, at most `limit` of them; hands each record, its number and the link before it
-/// to `each`. `None` if there are none.
+/// Follows the entries of a partition from `offset`, at most `limit` of them; hands each record, its number and the link
+/// before it to `each`. `None` if there are none.
 ///
 /// # Errors
 /// [`SealError::Tampered`] at the first entry that does not follow.

@@ -9,12 +9,12 @@ use super::files;
 use super::follow::{MAX_BATCH_ENTRIES, follow};
 use super::signer::{Signer, sign_note};
 use super::tiles::Edge;
-use crate::cold::{ColdStore, MANIFEST, Manifest, Tampered};
+use super::verify::check_manifest;
+use crate::cold::{ColdStore, Manifest, Tampered};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
 use evenkeel_schemas::audit::tile::CHECKPOINT;
-use evenkeel_schemas::audit::{Audited, Chain, Checkpoint, HANDOVERS, Log, Note, Seal, Trust, VerifierKey, handover};
-use sha2::{Digest, Sha256};
+use evenkeel_schemas::audit::{Audited, Checkpoint, HANDOVERS, Log, Note, Seal, Trust, VerifierKey, handover};
 
 /// Seals of a checkpoint at most; what is left comes with the next.
 const MAX_SEALS: usize = 1024;
@@ -120,9 +120,7 @@ impl Sealer {
         partitions.sort_unstable();
         partitions.dedup();
         for partition in partitions {
-            let fresh = || Chain::new(&self.origin, partition);
-            let mut chain = self.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
-            let mut offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
+            let (mut chain, mut offset) = self.audited.stands(&self.origin, partition);
             while seals.len() < MAX_SEALS {
                 let at = (partition, offset);
                 let Some(batch) = follow(log, at, &mut chain, MAX_BATCH_ENTRIES, |_, _, _| {})? else { break };
@@ -135,8 +133,11 @@ impl Sealer {
             let segments = self.segments(cold, MAX_SEALS.saturating_sub(seals.len()))?;
             progress.segments = segments.len() as u64;
             seals.extend(segments);
-            let minimums = self.minimums(cold, &seals)?;
-            seals.extend(minimums);
+            // What is dropped is new only where something is: a line, or the entries that it waited for.
+            if !seals.is_empty() {
+                let minimums = self.minimums(cold, &seals)?;
+                seals.extend(minimums);
+            }
         }
         if !seals.is_empty() {
             self.append(&seals, None)?;
@@ -146,12 +147,8 @@ impl Sealer {
 
     /// The lines of the manifest that are not sealed yet, after making sure that those that are stand there still.
     fn segments(&self, cold: &dyn ColdStore, limit: usize) -> Result<Vec<Seal>, SealError> {
-        let hashes = manifest_hashes(cold)?;
-        let sealed = &self.audited.manifest;
-        if let Some(why) = manifest_difference(sealed, &hashes) {
-            return Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into());
-        }
-        let new = hashes.into_iter().enumerate().skip(sealed.len()).take(limit);
+        let hashes = check_manifest(&self.audited, cold)?;
+        let new = hashes.into_iter().enumerate().skip(self.audited.manifest.len()).take(limit);
         Ok(new.map(|(line, sha256)| Seal::Segment { line: line as u64, sha256 }).collect())
     }
 
@@ -233,21 +230,4 @@ impl Sealer {
     pub fn key(&self) -> &VerifierKey {
         self.signer.key()
     }
-}
-
-/// SHA-256 of each line of a cold store's manifest.
-pub fn manifest_hashes(cold: &dyn ColdStore) -> Result<Vec<[u8; 32]>, PortError> {
-    let bytes = cold.get(MANIFEST)?.unwrap_or_default();
-    let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
-    Ok(lines.filter(|line| !line.is_empty()).map(|line| Sha256::digest(line).into()).collect())
-}
-
-/// What a manifest lacks of the lines that are sealed.
-pub fn manifest_difference(sealed: &[[u8; 32]], found: &[[u8; 32]]) -> Option<String> {
-    if found.len() < sealed.len() {
-        let (found, sealed) = (found.len(), sealed.len());
-        return Some(format!("{found} lines, but {sealed} are sealed: it was cut or rolled back"));
-    }
-    let changed = sealed.iter().zip(found).position(|(sealed, found)| sealed != found)?;
-    Some(format!("line {} is not the one that is sealed", changed + 1))
 }

@@ -1,11 +1,12 @@
 //! Verification with everything at hand: the log of seals, the committed rows, the manifest of the cold store.
 
 use super::follow::{follow, follow_all};
-use super::sealer::{SealError, manifest_difference, manifest_hashes};
+use super::sealer::SealError;
 use crate::cold::{ColdStore, MANIFEST, Manifest, Tampered};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::{Audited, Chain, Log, Refused, Seal};
+use evenkeel_schemas::audit::{Audited, Chain, Hash, Log, Refused, Seal};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What verification went through.
@@ -53,9 +54,7 @@ pub fn verify_data(
         verified.entries += check_batch(*index, seal, rows, &verified.audited.minimums)?;
     }
     for partition in rows.partitions(Dataset::Audit)? {
-        let fresh = || Chain::new(origin, partition);
-        let mut chain = verified.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
-        let offset = verified.audited.next_offsets.get(&partition).copied().unwrap_or(0);
+        let (mut chain, offset) = verified.audited.stands(origin, partition);
         follow_all(rows, (partition, offset), &mut chain, |_| verified.unsealed += 1)?;
     }
     if let Some(cold) = cold {
@@ -97,15 +96,28 @@ pub fn check_batch(
     Ok(found)
 }
 
-/// That the lines of the cold store's manifest which were sealed still stand there.
+/// SHA-256 of each line of the cold store's manifest, if those that were sealed still stand there.
 ///
 /// # Errors
 /// [`SealError::Tampered`] if not.
-pub fn check_manifest(audited: &Audited, cold: &dyn ColdStore) -> Result<(), SealError> {
-    match manifest_difference(&audited.manifest, &manifest_hashes(cold)?) {
+pub fn check_manifest(audited: &Audited, cold: &dyn ColdStore) -> Result<Vec<Hash>, SealError> {
+    let bytes = cold.get(MANIFEST)?.unwrap_or_default();
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
+    let hashes = lines.filter(|line| !line.is_empty()).map(|line| Sha256::digest(line).into()).collect::<Vec<_>>();
+    match manifest_difference(&audited.manifest, &hashes) {
         Some(why) => Err(Tampered { file: MANIFEST.to_owned(), why, ..Tampered::default() }.into()),
-        None => Ok(()),
+        None => Ok(hashes),
     }
+}
+
+/// What a manifest lacks of the lines that are sealed.
+fn manifest_difference(sealed: &[Hash], found: &[Hash]) -> Option<String> {
+    if found.len() < sealed.len() {
+        let (found, sealed) = (found.len(), sealed.len());
+        return Some(format!("{found} lines, but {sealed} are sealed: it was cut or rolled back"));
+    }
+    let changed = sealed.iter().zip(found).position(|(sealed, found)| sealed != found)?;
+    Some(format!("line {} is not the one that is sealed", changed + 1))
 }
 
 /// That files are those that the manifest names: from the one at `cursor` on, which goes round, about `budget` bytes.

@@ -13,8 +13,7 @@ use super::verify::{check_batch, check_files, check_manifest, tampered};
 use crate::cold::{ColdStore, Tampered};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::tile::WIDTH;
-use evenkeel_schemas::audit::{Audited, Chain, Checkpoint, Fetch, Log, Refused, Seal, Trust, tree};
+use evenkeel_schemas::audit::{Audited, Checkpoint, Fetch, Log, Refused, Seal, Trust};
 use std::collections::BTreeMap;
 
 /// Bytes of cold files that are hashed in a turn, about: a few hundredths of a second.
@@ -167,7 +166,7 @@ impl Watcher {
         }
         let (mut audited, mut newest, mut entries) = (self.audited.clone(), self.newest.clone(), 0);
         for index in self.audited.seals..log.size() {
-            let seal = proven_seal(log, index)?;
+            let seal = log.seal(index).map_err(tampered)?;
             audited.follow(&self.watch.origin, &seal).map_err(tampered)?;
             entries += check_batch(index, &seal, rows, &audited.minimums)?;
             if let Seal::Batch { partition, .. } = seal {
@@ -185,7 +184,7 @@ impl Watcher {
             if self.cursor >= log.size() {
                 self.cursor = 0;
             }
-            let seal = proven_seal(log, self.cursor)?;
+            let seal = log.seal(self.cursor).map_err(tampered)?;
             entries += check_batch(self.cursor, &seal, rows, &self.audited.minimums)?;
             (self.cursor, looked) = (self.cursor + 1, looked + 1);
         }
@@ -195,9 +194,7 @@ impl Watcher {
     /// What is committed and not sealed: the next batch of each partition.
     fn check_waiting(&self, rows: &mut dyn OutputLog, now_s: u64, turn: &mut Turn) -> Result<(), SealError> {
         for partition in rows.partitions(Dataset::Audit)? {
-            let fresh = || Chain::new(&self.watch.origin, partition);
-            let mut chain = self.audited.chains.get(&partition).cloned().unwrap_or_else(fresh);
-            let offset = self.audited.next_offsets.get(&partition).copied().unwrap_or(0);
+            let (mut chain, offset) = self.audited.stands(&self.watch.origin, partition);
             let oldest = rows.read(Dataset::Audit, partition, offset, 1)?.first().map(|row| row.at_us);
             let waiting = follow(rows, (partition, offset), &mut chain, MAX_BATCH_ENTRIES, |_, _, _| {})?;
             let Some((oldest_us, waiting)) = oldest.zip(waiting) else { continue };
@@ -211,19 +208,4 @@ impl Watcher {
         }
         Ok(())
     }
-}
-
-/// The seal at an index, if its leaf is the one that the checkpoint covers.
-fn proven_seal(log: &Log<'_>, index: u64) -> Result<Seal, SealError> {
-    let proven = || {
-        let leaf = log.bundle(index / WIDTH)?.into_iter().nth((index % WIDTH) as usize);
-        let leaf = leaf.ok_or_else(|| Refused(format!("seal {index} is missing")))?;
-        let path = log.inclusion(index)?;
-        let root = tree::root_from_inclusion(index, log.size(), tree::leaf_hash(&leaf), &path)?;
-        if root != log.trusted.checkpoint.root {
-            return Err(Refused(format!("seal {index} is not the one that the checkpoint covers")));
-        }
-        Seal::from_leaf(&leaf)
-    };
-    proven().map_err(tampered)
 }

@@ -1,5 +1,6 @@
 //! Listed columns of a change replaced by commitments, everything else as received, byte by byte.
 
+use evenkeel_schemas::audit::hex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -104,11 +105,6 @@ pub fn commit(table: &str, column: &str, salt: &Salt, value: &str) -> [u8; 32] {
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-/// Hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Replaces what is personal in a record; `salt` gives a person's. What is no change becomes its hash alone.

@@ -2,6 +2,7 @@
 
 use super::world::{NAME, SEED, World, copy_directory, remove};
 use super::{key, seal};
+use crate::embedded::disk::retry;
 use crate::ports::PortError;
 use evenkeel_dataflows::Output;
 use evenkeel_schemas::Dataset;
@@ -94,11 +95,6 @@ fn anew(copy: &World, mut change: impl FnMut(&mut Vec<Output>)) -> Done {
     copy.compact_anew()
 }
 
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> PortError {
-    let path = path.display().to_string();
-    move |error| PortError::Retry(format!("{path}: {error}"))
-}
-
 /// Cold audit files, by name.
 fn parquet(copy: &World) -> Result<Vec<PathBuf>, PortError> {
     let mut files = Vec::new();
@@ -108,8 +104,8 @@ fn parquet(copy: &World) -> Result<Vec<PathBuf>, PortError> {
 }
 
 fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Done {
-    for entry in std::fs::read_dir(directory).map_err(failed(directory))? {
-        let path = entry.map_err(failed(directory))?.path();
+    for entry in std::fs::read_dir(directory).map_err(retry("list the directory", directory))? {
+        let path = entry.map_err(retry("list the directory", directory))?.path();
         if path.is_dir() { below(&path, files)? } else { files.push(path) }
     }
     Ok(())
@@ -120,7 +116,7 @@ fn swap(first: &Path, second: &Path) -> Done {
     let renamed = std::fs::rename(first, &aside)
         .and_then(|()| std::fs::rename(second, first))
         .and_then(|()| std::fs::rename(&aside, second));
-    renamed.map_err(failed(first))
+    renamed.map_err(retry("rename", first))
 }
 
 /// Flips a bit in the middle of every file below a directory.
@@ -131,8 +127,8 @@ fn flip(directory: &Path) -> Done {
 }
 
 fn flip_file(file: &Path) -> Done {
-    let mut bytes = std::fs::read(file).map_err(failed(file))?;
+    let mut bytes = std::fs::read(file).map_err(retry("read", file))?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::write(file, bytes).map_err(failed(file))
+    std::fs::write(file, bytes).map_err(retry("write", file))
 }

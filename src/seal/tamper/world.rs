@@ -2,6 +2,7 @@
 
 use super::{key, seal, trust};
 use crate::cold::{self, DirectoryStore};
+use crate::embedded::disk::retry;
 use crate::embedded::{EmbeddedLedger, EmbeddedOutputs, rewrite};
 use crate::ports::{Ledger, PortError};
 use evenkeel_dataflows::{Changes, Output};
@@ -145,27 +146,22 @@ fn output(chains: &mut [Chain], number: u64, epoch: u64, mark: &str) -> Output {
     Output { dataset: Dataset::Audit, partition, key: entity.into_bytes(), value }
 }
 
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> PortError {
-    let path = path.display().to_string();
-    move |error| PortError::Retry(format!("{path}: {error}"))
-}
-
 pub fn remove(directory: &Path) -> Result<(), PortError> {
     match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(directory)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(retry("remove", directory)(error)),
         _ => Ok(()),
     }
 }
 
 pub fn copy_directory(from: &Path, to: &Path) -> Result<(), PortError> {
-    std::fs::create_dir_all(to).map_err(failed(to))?;
-    for entry in std::fs::read_dir(from).map_err(failed(from))? {
-        let from = entry.map_err(failed(from))?.path();
+    std::fs::create_dir_all(to).map_err(retry("make the directory", to))?;
+    for entry in std::fs::read_dir(from).map_err(retry("list the directory", from))? {
+        let from = entry.map_err(retry("list the directory", from))?.path();
         let to = to.join(from.file_name().expect("an entry has a name"));
         if from.is_dir() {
             copy_directory(&from, &to)?;
         } else {
-            std::fs::copy(&from, &to).map_err(failed(&to))?;
+            std::fs::copy(&from, &to).map_err(retry("write", &to))?;
         }
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! `detect`: observations of a key in; verdicts out.
 
-use crate::detectors::{Judgement, Latch, Turn, judge_burst, judge_errors, judge_latency};
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::operators::window::Observation;
 use crate::state::from_json;
-use crate::tuning::{Detection, TICK_US};
+use crate::tuning::TICK_US;
+use evenkeel_detectors::Detection;
+use evenkeel_detectors::{Judgement, Latch, Turn, judge_burst, judge_errors, judge_latency};
 use evenkeel_schemas::{Decision, Detector, Key, KeyId, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -19,7 +19,6 @@ mod chain;
 mod commands;
 mod decoder;
 mod detect;
-pub mod detectors;
 mod dictionary;
 mod engine;
 mod epochs;
@@ -46,9 +45,9 @@ mod worker;
 pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use chain::{CONFIGURED, Configured};
 pub use engine::{Engine, Resume, Stopped};
+pub use evenkeel_detectors::{self as detectors, Detection};
 pub use links::Links;
 pub use state::State;
 pub use tuning::{
-    Detection, FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS,
-    WindowSpec,
+    FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,
 };

@@ -1,11 +1,12 @@
 //! `saturation`: telemetry in; verdicts out when a pool, socket table or memory runs out, with the time that is left.
 
 use crate::detect::{cleared, verdict};
-use crate::detectors::{Latch, Trend, Turn, judge_saturation};
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
-use crate::tuning::{Detection, TICK_US};
+use crate::tuning::TICK_US;
+use evenkeel_detectors::Detection;
+use evenkeel_detectors::{Latch, Trend, Turn, judge_saturation};
 use evenkeel_schemas::{Coordinates, Detector, Dimension, Key, Telemetry, Verdict};
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,8 @@ use crate::detect::{cleared, verdict};
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
-use crate::tuning::{Detection, TICK_US};
+use crate::tuning::TICK_US;
+use evenkeel_detectors::Detection;
 use evenkeel_schemas::{Detector, Dimension, Key, Probe, Verdict};
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@
 //! people are paged for large ones. Latency is judged by the median *and* the 90th percentile, because one slow second
 //! in ten moves the second and not the first.
 
-use crate::tuning::Detection;
+use crate::Detection;
 use evenkeel_schemas::Statistics;
 
 /// A rule's answer.

@@ -1,7 +1,7 @@
 //! Does something run out? Utilisation of a limit, and the time to exhaustion by its trend.
 
-use super::Judgement;
-use crate::tuning::Detection;
+use crate::Detection;
+use crate::Judgement;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 

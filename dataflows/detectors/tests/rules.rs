@@ -1,7 +1,6 @@
 //! The rules on numbers: what fires, what does not, and with which reason.
 
-use evenkeel_dataflows::Detection;
-use evenkeel_dataflows::detectors::{Latch, Trend, Turn, judge_burst, judge_errors, judge_latency, judge_saturation};
+use evenkeel_detectors::{Detection, Latch, Trend, Turn, judge_burst, judge_errors, judge_latency, judge_saturation};
 use evenkeel_schemas::{Statistics, Tally};
 
 /// An hour of a key that serves 100 requests a second in about 2 ms, one in a thousand of them an error.

@@ -197,6 +197,11 @@ impl Decoder {
         if let Control::RetireNode { service, node, .. } = &order.control {
             self.said.vitals.push((node_key(service, node), Vital::Sign(Sign::Retire)));
         }
+        if order.control.interval_us().is_some() {
+            self.binder.order(order.clone());
+            let to_all = (0..self.peers).map(|worker| (String::new(), Vital::Order(worker, order.clone())));
+            self.said.vitals.extend(to_all);
+        }
         self.said.news.extend((0..self.peers).map(|worker| News::Order(worker, order.clone())));
     }
 

@@ -1,6 +1,7 @@
 //! `detect`: observations of a key in; verdicts out.
 
 use crate::epochs::Moment;
+use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
 use crate::operators::window::Observation;
 use crate::state::from_json;
@@ -15,7 +16,10 @@ use std::sync::Arc;
 const FORGET_US: i64 = 15 * TICK_US;
 
 /// Judges keys against themselves.
-pub(crate) struct Detect(pub Detection);
+pub(crate) struct Detect {
+    pub limits: Detection,
+    pub intervals: Intervals,
+}
 
 /// What is kept of a key that is not quiet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,7 +48,9 @@ impl Machine for Detect {
         match input {
             Observation::Admitted => {}
             Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
-            Observation::Tick { at_us, span, usual } => self.tick(&key, state, at_us, (&span, &usual), said),
+            Observation::Tick { at_us, span, usual, precedented } => {
+                self.tick(&key, state, at_us, (&span, &usual, precedented), said);
+            }
             Observation::Evicted => self.forget(state, now.now_us, "evicted", said),
         }
         state.seen_us = state.fires().then_some(now.now_us);
@@ -68,7 +74,7 @@ impl Detect {
         (at_us, requests, errors): (i64, i64, i64),
         said: &mut Vec<Verdict>,
     ) {
-        let judgement = judge_burst(requests, errors, &self.0);
+        let judgement = self.muted(key, at_us, judge_burst(requests, errors, &self.limits));
         if state.burst.said().is_none() && judgement.fires {
             let evidence = format!("{errors} errors in {requests} requests of the open ticks");
             let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
@@ -82,20 +88,27 @@ impl Detect {
         key: &Key,
         state: &mut Latches,
         at_us: i64,
-        (span, history): (&Statistics, &Statistics),
+        (span, history, precedented): (&Statistics, &Statistics, (bool, bool)),
         said: &mut Vec<Verdict>,
     ) {
         // Most ticks say nothing: words are made only when they are said.
         let evidence = || Verdict::compare(span, history);
-        let burst = judge_burst(span.requests, span.errors, &self.0);
+        let burst = self.muted(key, at_us, judge_burst(span.requests, span.errors, &self.limits));
         // A burst is begun by the open ticks alone; closed ones can only end it.
         if state.burst.said().is_some() {
             self.turn(&mut state.burst, key, Detector::ErrorBurst, burst, at_us, &evidence, said);
         }
-        let errors = judge_errors(span, history, &self.0);
+        let errors = usual_now(judge_errors(span, history, &self.limits), precedented.0);
+        let errors = self.muted(key, at_us, errors);
         self.turn(&mut state.errors, key, Detector::ErrorRate, errors, at_us, &evidence, said);
-        let latency = judge_latency(span, history, &self.0);
+        let latency = usual_now(judge_latency(span, history, &self.limits), precedented.1);
+        let latency = self.muted(key, at_us, latency);
         self.turn(&mut state.latency, key, Detector::Latency, latency, at_us, &evidence, said);
+    }
+
+    /// During maintenance nothing is said.
+    fn muted(&self, key: &Key, at_us: i64, judgement: Judgement) -> Judgement {
+        held_back(judgement, "maintenance", || self.intervals.mute(key.service(), at_us - 1))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one verdict has these parts, and only `tick` calls this")]
@@ -110,7 +123,7 @@ impl Detect {
         said: &mut Vec<Verdict>,
     ) {
         let verdict = |reason: &str| verdict(key, detector, reason, at_us, evidence());
-        match latch.judge(judgement.fires, self.0.persist, self.0.of) {
+        match latch.judge(judgement.fires, self.limits.persist, self.limits.of) {
             Turn::Fire => {
                 latch.fire(verdict(judgement.reason));
                 said.push(verdict(judgement.reason));
@@ -129,6 +142,16 @@ impl Detect {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
     }
+}
+
+/// What is so at this time of the day or the week is no news.
+fn usual_now(judgement: Judgement, precedented: bool) -> Judgement {
+    held_back(judgement, "usual_at_this_time", || precedented)
+}
+
+/// Holds a rule that fires back for `reason`, if there is one.
+pub(crate) fn held_back(judgement: Judgement, reason: &'static str, holds: impl Fn() -> bool) -> Judgement {
+    if judgement.fires && holds() { Judgement { fires: false, reason, ..judgement } } else { judgement }
 }
 
 /// Says which guard holds a rule back, once.

@@ -27,6 +27,7 @@ mod gather;
 mod graph;
 mod incidents;
 mod ingest;
+mod intervals;
 mod links;
 mod lookup;
 mod operators;

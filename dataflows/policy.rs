@@ -1,7 +1,9 @@
 //! `policy`: orders in; what holds for commands, kept for a restart.
 
 use crate::epochs::Moment;
+use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
+use crate::state::{State, from_json};
 use crate::wire;
 use evenkeel_schemas::{Control, Coordinates, Mode};
 use serde::{Deserialize, Serialize};
@@ -22,14 +24,23 @@ pub(crate) struct Policy {
     modes: BTreeMap<String, Mode>,
     /// Whether the kill switch is engaged: no command at all.
     pub killed: bool,
+    /// When services are not judged, and what enters no baseline.
+    pub intervals: Intervals,
 }
 
 impl Policy {
+    /// What was ordered before a restart.
+    pub fn recovered(state: &State) -> Self {
+        let ordered = state.under("fold/policy/").next().map(|(_, value)| from_json(value));
+        ordered.unwrap_or_default()
+    }
+
     /// Takes in an order.
     pub fn hear(&mut self, control: &Control) {
         match control {
             Control::SetMode { service, mode, .. } => drop(self.modes.insert(service.clone(), *mode)),
             Control::KillSwitch { engaged, .. } => self.killed = *engaged,
+            Control::Maintenance { .. } | Control::ExcludeFromBaseline { .. } => self.intervals.hear(control),
             Control::RetireNode { .. } => {}
         }
     }

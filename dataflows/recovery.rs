@@ -10,7 +10,7 @@ use crate::incidents::{Incidents, Situation};
 use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keyed, Keys, hash_of};
 use crate::policy::{KEY, Keeper, Order, Policy};
-use crate::state::{from_json, output};
+use crate::state::output;
 use crate::worker::Start;
 use evenkeel_schemas::{Coordinates, Dataset, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,7 @@ struct Services {
 impl Services {
     fn recovered(place @ (index, peers): (u64, u64), start: &Start) -> Self {
         let (tuning, state) = (&start.tuning, &start.recovered.state);
-        let ordered = state.under("fold/policy/").next().map(|(_, value)| from_json(value));
-        let policy: Policy = ordered.unwrap_or_default();
+        let policy = Policy::recovered(state);
         let machine = Commands { rules: tuning.recovery.clone(), default_mode: tuning.mode, policy };
         let keeps = KEY.to_owned().route() % peers == index;
         Self {

@@ -6,6 +6,7 @@ use crate::epochs::Epochs;
 use crate::operators::epochwise::{alone, epochwise};
 use crate::operators::fold::Keys;
 use crate::operators::window::{Observation, Observed, Windows};
+use crate::policy::Policy;
 use crate::recovery::News;
 use crate::sheaf::Sheaf;
 use crate::worker::Start;
@@ -21,12 +22,20 @@ pub(crate) fn requests<'s>(
 ) -> Stream<'s, u64, Vec<News>> {
     let place = (sheaves.scope().index() as u64, sheaves.scope().peers() as u64);
     let mut windows = Windows::recovered(place, &start.tuning, &start.recovered);
-    let mut detect = Keys::recovered(Detect(start.tuning.detection.clone()), &start.recovered.state, place);
+    let (limits, state) = (start.tuning.detection.clone(), &start.recovered.state);
+    let intervals = Policy::recovered(state).intervals;
+    let mut detect = Keys::recovered(Detect { limits, intervals }, state, place);
     let mut verdicts = Vec::new();
     let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
     epochwise("requests", sheaves, alone(), epochs, move |now, sheaves, _, news, put| {
         let mut observed = Vec::new();
-        windows.step(now, sheaves.into_iter().flatten().collect(), &mut observed, put);
+        let mut sheaves = sheaves.into_iter().flatten().collect::<Vec<_>>();
+        let orders = sheaves.iter_mut().flat_map(|sheaf| std::mem::take(&mut sheaf.orders));
+        // What was ordered before a restart is known.
+        if let Some(intervals) = windows.hear(orders.filter(|_| !now.warm).collect()) {
+            detect.machine.intervals = intervals;
+        }
+        windows.step(now, sheaves, &mut observed, put);
         if !now.warm {
             news.extend(observed.iter().filter_map(replica));
             detect.step(now, observed, &mut verdicts, put);

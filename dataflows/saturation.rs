@@ -1,7 +1,8 @@
 //! `saturation`: telemetry in; verdicts out when a pool, socket table or memory runs out, with the time that is left.
 
-use crate::detect::{cleared, verdict};
+use crate::detect::{cleared, held_back, verdict};
 use crate::epochs::Moment;
+use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
@@ -44,7 +45,10 @@ impl Sample {
 }
 
 /// Judges limited gauges; keyed by service, node and metric.
-pub(crate) struct Saturation(pub Detection);
+pub(crate) struct Saturation {
+    pub limits: Detection,
+    pub intervals: Intervals,
+}
 
 /// What is kept of a metric that is above the watch line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,7 +69,9 @@ impl Machine for Saturation {
         let Some(limit_milli) = sample.limit_milli else { return };
         state.trend.push(sample.event_time_us, sample.value_milli);
         state.heard_us = Some(now.now_us);
-        let judgement = judge_saturation(sample.value_milli, limit_milli, &state.trend, &self.0);
+        let judgement = judge_saturation(sample.value_milli, limit_milli, &state.trend, &self.limits);
+        let muted = || self.intervals.mute(&sample.service, sample.event_time_us);
+        let judgement = held_back(judgement, "maintenance", muted);
         match state.latch.judge(judgement.fires, PERSIST.0, PERSIST.1) {
             Turn::Fire => {
                 let verdict = saturated(&sample, limit_milli, judgement.reason, &state.trend);

@@ -6,6 +6,7 @@
 //! numbered by each worker for itself; what crosses between workers is their identity.
 
 use crate::operators::window::{Name, shard_of};
+use crate::policy::Order;
 use evenkeel_schemas::KeyId;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub(crate) struct Sheaf {
     pub to: u64,
     /// The names of some of them.
     pub names: Vec<Name>,
+    /// Orders that concern what is usual.
+    pub orders: Vec<Order>,
     groups: Vec<Group>,
     latencies_us: Vec<u32>,
 }
@@ -78,9 +81,15 @@ pub(crate) struct Binder {
     noted: Vec<u32>,
     sorted: Vec<Note>,
     names: Vec<Name>,
+    orders: Vec<Order>,
 }
 
 impl Binder {
+    /// Passes an order on to everybody who keeps keys.
+    pub fn order(&mut self, order: Order) {
+        self.orders.push(order);
+    }
+
     /// Numbers the next key, which is named now.
     pub fn number(&mut self, id: KeyId, named_us: i64) -> u32 {
         self.piles.push(Pile { id, named_us, notes: 0 });
@@ -117,6 +126,7 @@ impl Binder {
         let sheaf = |to| Sheaf {
             to,
             names: Vec::new(),
+            orders: self.orders.clone(),
             groups: Vec::with_capacity(groups),
             latencies_us: Vec::with_capacity(latencies),
         };
@@ -143,7 +153,8 @@ impl Binder {
         for name in self.names.drain(..) {
             sheaves[(shard_of(name.id) % peers) as usize].names.push(name);
         }
-        sheaves.retain(|sheaf| !sheaf.groups.is_empty());
+        self.orders.clear();
+        sheaves.retain(|sheaf| !sheaf.groups.is_empty() || !sheaf.orders.is_empty());
         sheaves
     }
 

@@ -2,6 +2,7 @@
 
 use crate::detect::{cleared, verdict};
 use crate::epochs::Moment;
+use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
@@ -13,7 +14,10 @@ use serde::{Deserialize, Serialize};
 const FORGET_US: i64 = 24 * 3600 * TICK_US;
 
 /// Waits for heartbeats; keyed by service and node.
-pub(crate) struct Silence(pub Detection);
+pub(crate) struct Silence {
+    pub limits: Detection,
+    pub intervals: Intervals,
+}
 
 /// What a node's key hears.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,7 +59,7 @@ impl Machine for Silence {
 
     fn alarm(&self, state: &Pulse) -> Option<i64> {
         let patience_us = match state.said {
-            None => state.interval_us * self.0.missed_heartbeats,
+            None => state.interval_us * self.limits.missed_heartbeats,
             Some(_) => FORGET_US,
         };
         state.heard_us.map(|heard| heard.saturating_add(patience_us))
@@ -67,9 +71,15 @@ impl Machine for Silence {
             *state = Pulse::default();
             return;
         }
+        let key = Key::from_json(key);
+        if self.intervals.mute(key.service(), now.now_us) {
+            // Patience begins anew, as if it had been heard of.
+            state.heard_us = Some(now.now_us);
+            return;
+        }
         let silent_us = now.now_us - state.heard_us.unwrap_or(now.now_us);
         let evidence = format!("no heartbeat for {} ms, one every {} ms", silent_us / 1000, state.interval_us / 1000);
-        let verdict = verdict(&Key::from_json(key), Detector::NodeSilent, "missed_heartbeats", now.now_us, evidence);
+        let verdict = verdict(&key, Detector::NodeSilent, "missed_heartbeats", now.now_us, evidence);
         state.said = Some(verdict.clone());
         said.push(verdict);
     }

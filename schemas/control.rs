@@ -39,7 +39,36 @@ pub enum Control {
         /// The node.
         node: String,
     },
+    /// Work on a service that is known of: nothing is said of it meanwhile, and the interval enters no baseline.
+    Maintenance {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service, or `*`.
+        service: String,
+        /// When it begins, µs since the Unix epoch.
+        from_us: i64,
+        /// When it ends, µs since the Unix epoch; at most 30 days after it begins.
+        to_us: i64,
+    },
+    /// The interval was no usual one: it enters no baseline, nor does what it left there stay.
+    ExcludeFromBaseline {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service, or `*`.
+        service: String,
+        /// When it began, µs since the Unix epoch.
+        from_us: i64,
+        /// When it ended, µs since the Unix epoch; at most 30 days after it began.
+        to_us: i64,
+    },
 }
+
+/// The longest maintenance or excluded interval, µs.
+const MAX_INTERVAL_US: i64 = 30 * 24 * 3600 * 1_000_000;
 
 impl Control {
     /// When it was given, µs since the Unix epoch.
@@ -47,23 +76,49 @@ impl Control {
         match self {
             Self::SetMode { event_time_us, .. }
             | Self::KillSwitch { event_time_us, .. }
-            | Self::RetireNode { event_time_us, .. } => *event_time_us,
+            | Self::RetireNode { event_time_us, .. }
+            | Self::Maintenance { event_time_us, .. }
+            | Self::ExcludeFromBaseline { event_time_us, .. } => *event_time_us,
         }
     }
 
     /// Who gave it.
     pub fn by(&self) -> &str {
         match self {
-            Self::SetMode { by, .. } | Self::KillSwitch { by, .. } | Self::RetireNode { by, .. } => by,
+            Self::SetMode { by, .. }
+            | Self::KillSwitch { by, .. }
+            | Self::RetireNode { by, .. }
+            | Self::Maintenance { by, .. }
+            | Self::ExcludeFromBaseline { by, .. } => by,
+        }
+    }
+
+    /// The service it is about, or `*`.
+    pub fn service(&self) -> &str {
+        match self {
+            Self::SetMode { service, .. }
+            | Self::RetireNode { service, .. }
+            | Self::Maintenance { service, .. }
+            | Self::ExcludeFromBaseline { service, .. } => service,
+            Self::KillSwitch { .. } => "*",
         }
     }
 
     /// What it is about: a service, a node, or `*`.
     pub fn scope(&self) -> &str {
         match self {
-            Self::SetMode { service, .. } => service,
-            Self::KillSwitch { .. } => "*",
             Self::RetireNode { node, .. } => node,
+            _ => self.service(),
+        }
+    }
+
+    /// The interval it speaks of, if it does: from, inclusive, and to, exclusive, µs since the Unix epoch.
+    pub fn interval_us(&self) -> Option<(i64, i64)> {
+        match self {
+            Self::Maintenance { from_us, to_us, .. } | Self::ExcludeFromBaseline { from_us, to_us, .. } => {
+                Some((*from_us, *to_us))
+            }
+            _ => None,
         }
     }
 
@@ -73,6 +128,8 @@ impl Control {
             Self::SetMode { .. } => "set_mode",
             Self::KillSwitch { .. } => "kill_switch",
             Self::RetireNode { .. } => "retire_node",
+            Self::Maintenance { .. } => "maintenance",
+            Self::ExcludeFromBaseline { .. } => "exclude_from_baseline",
         }
     }
 }
@@ -80,13 +137,15 @@ impl Control {
 impl Checked for Control {
     fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us())?;
-        let service = match self {
-            Self::SetMode { service, .. } | Self::RetireNode { service, .. } => service.as_str(),
-            Self::KillSwitch { .. } => "*",
-        };
-        check_names([("by", self.by()), ("service", service), ("node", self.scope())])?;
-        if service.is_empty() || self.scope().is_empty() {
+        check_names([("by", self.by()), ("service", self.service()), ("node", self.scope())])?;
+        if self.service().is_empty() || self.scope().is_empty() {
             return Err(Refusal::out_of_range("service or node is empty"));
+        }
+        let Some((from_us, to_us)) = self.interval_us() else { return Ok(()) };
+        check_time(from_us)?;
+        check_time(to_us)?;
+        if !(1..=MAX_INTERVAL_US).contains(&(to_us - from_us)) {
+            return Err(Refusal::out_of_range("to_us: 1 µs to 30 days after from_us"));
         }
         Ok(())
     }

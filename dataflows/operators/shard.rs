@@ -15,8 +15,9 @@
 
 use super::key_state::KeyState;
 use super::open_ticks::OpenTicks;
+use super::season::{MAX_KEYS_PER_SHARD, SLOT_S, Season};
 use super::slot::{Ring, Slot, add};
-use super::span::{LONGEST, RECENT, UNUSUAL_S, cover, kept};
+use super::span::{LONGEST, RECENT, cover, kept};
 use crate::lookup::Lookup;
 use crate::sheaf::Contribution;
 use crate::tuning::{SLOT_WIDTHS_S, WINDOWS};
@@ -39,6 +40,8 @@ pub(crate) struct Closed {
     pub slots: Vec<(usize, i64)>,
     /// Keys that hold nothing any more.
     pub idle: Vec<u32>,
+    /// Slots of the season that were made or amended.
+    pub seasons: Vec<i64>,
 }
 
 /// One shard.
@@ -56,6 +59,8 @@ pub(crate) struct Shard {
     pub closed_in: u64,
     /// The shortest window of which baselines speak.
     said: usize,
+    /// Half hours of the last two weeks.
+    pub season: Season,
     /// Memory that is used again.
     scratch: Tally,
 }
@@ -75,6 +80,7 @@ impl Shard {
             open_tick,
             closed_in,
             said,
+            season: Season::default(),
             scratch: Tally::default(),
         }
     }
@@ -104,6 +110,19 @@ impl Shard {
     /// The keys held, by index.
     pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.keys.len() as u32).filter(|index| self.keys[*index as usize].is_some())
+    }
+
+    /// The keys that have a season, by identity.
+    pub fn seasonal(&self) -> Vec<KeyId> {
+        let mut keys = self.keys.iter().flatten().map(|state| state.id).collect::<Vec<_>>();
+        keys.sort_unstable();
+        keys.truncate(MAX_KEYS_PER_SHARD);
+        keys
+    }
+
+    /// What keys are usually like is to be found out anew.
+    pub fn doubt(&mut self) {
+        self.keys.iter_mut().flatten().for_each(|state| state.is_stale = true);
     }
 
     pub fn ring(&self, width: usize) -> &Ring {
@@ -188,7 +207,8 @@ impl Shard {
 
     fn close_tick(&mut self) -> Closed {
         let tick = self.open_tick;
-        let mut closed = Closed { ticked: true, changed: Vec::new(), slots: Vec::new(), idle: Vec::new() };
+        let mut closed =
+            Closed { ticked: true, changed: Vec::new(), slots: Vec::new(), idle: Vec::new(), seasons: Vec::new() };
         let mut open = self.open.take(tick);
         let mut touched = std::mem::take(&mut open.touched);
         touched.sort_unstable();
@@ -206,6 +226,9 @@ impl Shard {
         closed.slots.push((0, tick));
         self.close_wider(&mut closed);
         self.move_on(touched, &mut closed);
+        if self.open_tick.rem_euclid(SLOT_S) == 0 {
+            closed.seasons = self.make_season(std::iter::once(tick));
+        }
         closed.slots.retain(|(width, slot)| self.rings[*width].get(*slot).is_some_and(|slot| !slot.is_empty()));
         closed
     }
@@ -273,16 +296,17 @@ impl Shard {
 
     /// Adds late contributions to every slot and total that holds their tick.
     fn patch_late(&mut self) -> Closed {
-        let (mut amended, mut idle) = (BTreeSet::new(), BTreeSet::new());
-        for (tick, patches) in std::mem::take(&mut self.late) {
+        let (mut amended, mut idle, late) = (BTreeSet::new(), BTreeSet::new(), std::mem::take(&mut self.late));
+        for (tick, patches) in &late {
+            let tick = *tick;
             for (width, width_s) in SLOT_WIDTHS_S.into_iter().enumerate() {
                 let number = tick.div_euclid(width_s);
                 if let Some(slot) = self.rings[width].get_mut(number) {
-                    *slot = slot.patched(&patches);
+                    *slot = slot.patched(patches);
                     amended.insert((width, number));
                 }
             }
-            for (id, (index, tally)) in &patches {
+            for (id, (index, tally)) in patches {
                 let (open_tick, said, open) = (self.open_tick, self.said, self.open.counted(*index));
                 let state = self.key_mut(*index);
                 for window in (0..WINDOWS.len()).filter(|window| kept(*window, open_tick, said).contains(&tick)) {
@@ -294,11 +318,12 @@ impl Shard {
             }
         }
         let idle = idle.into_iter().map(|(_, index)| index).collect();
-        Closed { ticked: false, changed: Vec::new(), slots: amended.into_iter().collect(), idle }
+        let seasons = self.make_season(late.into_keys());
+        Closed { ticked: false, changed: Vec::new(), slots: amended.into_iter().collect(), idle, seasons }
     }
 
     /// Adds what the slots of `ticks` hold of a key to a tally.
-    fn add_ticks(&self, tally: &mut Tally, id: KeyId, ticks: Range<i64>) {
+    pub fn add_ticks(&self, tally: &mut Tally, id: KeyId, ticks: Range<i64>) {
         for (width, number) in cover(ticks) {
             if let Some(bytes) = self.rings[width].get(number).and_then(|slot| slot.get(id)) {
                 add(tally, bytes, 1);
@@ -306,7 +331,7 @@ impl Shard {
         }
     }
 
-    fn kept(&self, window: usize, open_tick: i64) -> Range<i64> {
+    pub fn kept(&self, window: usize, open_tick: i64) -> Range<i64> {
         kept(window, open_tick, self.said)
     }
 
@@ -320,21 +345,6 @@ impl Shard {
         scratch.add(&state.totals[window], 1);
         self.add_ticks(scratch, state.id, missing);
         Statistics::from(&*scratch)
-    }
-
-    /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
-    /// without up to ten seconds more.
-    pub fn usual(&mut self, index: u32, enough: i64) -> Statistics {
-        let state = self.keys[index as usize].as_mut().expect("indices are handed out for keys that are held");
-        if std::mem::take(&mut state.is_stale) {
-            state.usual = Statistics::from(&state.totals[LONGEST]);
-        }
-        if state.usual.requests >= enough {
-            return state.usual;
-        }
-        let (id, mut tally) = (state.id, state.totals[LONGEST].clone());
-        self.add_ticks(&mut tally, id, self.kept(LONGEST, self.open_tick).end..self.open_tick - UNUSUAL_S);
-        Statistics::from(&tally)
     }
 
     /// What a key counted in a closed tick, written over `tally`.

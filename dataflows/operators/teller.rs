@@ -1,12 +1,14 @@
 //! What is said when a tick closed: slots, rollups, baselines, observations; idle keys are let go.
 
+use super::season::PRECEDENTS;
 use super::shard::{Closed, Shard};
 use super::slot::add;
 use super::window::{Observation, Observed, key_record};
 use crate::Output;
+use crate::intervals::Intervals;
 use crate::state::{output, record};
 use crate::tuning::{SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS};
-use evenkeel_detectors::is_quiet;
+use evenkeel_detectors::{Detection, Judgement, is_quiet, judge_errors, judge_latency};
 use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
 use serde::Serialize;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ struct Said<'a> {
 /// Says what closed ticks brought.
 pub(crate) struct Teller<'a> {
     pub tuning: &'a Tuning,
+    pub intervals: &'a Intervals,
     pub said: &'a mut Vec<Observed>,
     pub put: &'a mut Vec<Output>,
     /// Memory that is used again.
@@ -41,6 +44,9 @@ impl Teller<'_> {
             if SLOT_WIDTHS_S[*width] == 60 {
                 self.rollups(shard, *width, *number);
             }
+        }
+        for slot in &closed.seasons {
+            self.put.push(shard.season.record(shard.number, *slot));
         }
         for index in &closed.changed {
             self.observe(shard, *index, tick);
@@ -80,7 +86,7 @@ impl Teller<'_> {
             return;
         }
         let span = Statistics::from(span);
-        let usual = shard.usual(index, limits.min_history);
+        let usual = shard.usual(index, limits.min_history, self.intervals);
         let state = shard.key_mut(index);
         if !is_quiet(&span, &usual, limits) {
             state.watched = limits.of + 1;
@@ -88,8 +94,27 @@ impl Teller<'_> {
             return;
         }
         state.watched -= 1;
-        let seen = Observation::Tick { at_us: (tick + 1) * TICK_US, span, usual };
+        let precedented = self.precedented(shard, index, tick, (&span, &usual));
+        let state = shard.key(index);
+        let seen = Observation::Tick { at_us: (tick + 1) * TICK_US, span, usual, precedented };
         self.said.push((state.id, (seen, Arc::clone(&state.key))));
+    }
+
+    /// Whether what is unusual now was so at this time on earlier days: errors, and latency.
+    fn precedented(
+        &self,
+        shard: &Shard,
+        index: u32,
+        tick: i64,
+        (span, usual): (&Statistics, &Statistics),
+    ) -> (bool, bool) {
+        let limits = &self.tuning.detection;
+        let precedented = |judge: fn(&Statistics, &Statistics, &Detection) -> Judgement| {
+            let alike = |then: &Statistics| then.requests >= limits.min_history && !judge(span, then, limits).exceeds;
+            judge(span, usual, limits).fires
+                && shard.precedents(shard.key(index), tick, self.intervals, alike) >= PRECEDENTS
+        };
+        (precedented(judge_errors), precedented(judge_latency))
     }
 
     /// Says the windows of the keys that are due: staggered by key, so that no second has to say them all.

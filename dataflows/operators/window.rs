@@ -9,12 +9,15 @@
 //! time and memory at 100,000 keys. `tests/windows.rs` holds this form to the ten-line differential one and to a
 //! recomputation from scratch, to the last integer.
 
+use super::season::Season;
 use super::shard::Shard;
 use super::slot::{Slot, add, parse_record};
 use super::teller::Teller;
 use crate::Output;
 use crate::epochs::Moment;
+use crate::intervals::Intervals;
 use crate::lookup::Lookup;
+use crate::policy::{Order, Policy};
 use crate::sheaf::{Contribution, Sheaf};
 use crate::state::{State, from_json, json, record};
 use crate::tuning::{SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning};
@@ -42,7 +45,13 @@ pub(crate) enum Observation {
     /// Errors came in, so many that it is a burst: what the open ticks hold.
     Errors { at_us: i64, requests: i64, errors: i64 },
     /// A tick closed: what is judged of it, and what the key is usually like. Quiet keys are not spoken of.
-    Tick { at_us: i64, span: Statistics, usual: Statistics },
+    Tick {
+        at_us: i64,
+        span: Statistics,
+        usual: Statistics,
+        /// Whether errors, and latency, were as high at this time on earlier days.
+        precedented: (bool, bool),
+    },
     /// The key holds nothing any more.
     Evicted,
 }
@@ -85,6 +94,7 @@ impl Recovered {
 pub(crate) struct Windows {
     shards: Vec<Shard>,
     tuning: Tuning,
+    intervals: Intervals,
     peers: u64,
     /// The present when the epoch began, µs.
     opened_us: i64,
@@ -116,6 +126,7 @@ impl Windows {
         Self {
             shards,
             tuning: tuning.clone(),
+            intervals: Policy::recovered(&recovered.state).intervals,
             peers,
             opened_us,
             names: Default::default(),
@@ -134,6 +145,17 @@ impl Windows {
             self.close(now, said, put);
         }
         self.opened_us = now.now_us;
+    }
+
+    /// Hears of intervals; returns them if there are new ones.
+    pub fn hear(&mut self, mut orders: Vec<Order>) -> Option<Intervals> {
+        orders.sort();
+        orders.iter().for_each(|order| self.intervals.hear(&order.control));
+        if orders.is_empty() {
+            return None;
+        }
+        self.shards.iter_mut().for_each(Shard::doubt);
+        Some(self.intervals.clone())
     }
 
     fn at(&self, id: KeyId) -> usize {
@@ -234,7 +256,8 @@ impl Windows {
     }
 
     fn close(&mut self, now: Moment, said: &mut Vec<Observed>, put: &mut Vec<Output>) {
-        let mut teller = Teller { tuning: &self.tuning, said, put, scratch: Tally::default() };
+        let mut teller =
+            Teller { tuning: &self.tuning, intervals: &self.intervals, said, put, scratch: Tally::default() };
         for shard in &mut self.shards {
             let until = teller.tuning.open_tick(u64::from(shard.number), now.now_us);
             if shard.open_tick() == i64::MIN {
@@ -257,6 +280,7 @@ fn overflow(shard: u32) -> (KeyId, Arc<Key>) {
 }
 
 fn restore(shard: &mut Shard, state: &State) {
+    shard.season = Season::recovered(shard.number, state);
     let mut slots = BTreeMap::new();
     for (width, width_s) in SLOT_WIDTHS_S.into_iter().enumerate() {
         for (_, value) in state.under(&format!("slot/{width_s}/{}/", shard.number)) {

@@ -151,10 +151,27 @@ fn controls_decode() {
     let kill = Control::KillSwitch { event_time_us: 1_795_246_463_000_000, by: "ada".into(), engaged: true };
     let [by, service, node] = ["grace", "checkout", "checkout-1"].map(str::to_owned);
     let retire = Control::RetireNode { event_time_us: 1_795_246_464_000_000, by, service, node };
+    let interval = (1_795_248_000_000_000, 1_795_251_600_000_000);
+    let maintenance = Control::Maintenance {
+        event_time_us: 1_795_246_465_000_000,
+        by: "grace".into(),
+        service: "checkout".into(),
+        from_us: interval.0,
+        to_us: interval.1,
+    };
+    let exclude = Control::ExcludeFromBaseline {
+        event_time_us: 1_795_255_200_000_000,
+        by: "grace".into(),
+        service: "*".into(),
+        from_us: interval.0,
+        to_us: interval.1,
+    };
     let goldens = [
         (set, "set_mode", golden!("control-set-mode.v1.json")),
         (kill, "kill_switch", golden!("control-kill-switch.v1.json")),
         (retire, "retire_node", golden!("control-retire-node.v1.json")),
+        (maintenance, "maintenance", golden!("control-maintenance.v1.json")),
+        (exclude, "exclude_from_baseline", golden!("control-exclude-from-baseline.v1.json")),
     ];
     for (control, order, bytes) in goldens {
         assert_eq!(control.order(), order);

@@ -40,6 +40,8 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
         include_str!("../golden/control-set-mode.v1.json"),
         include_str!("../golden/control-kill-switch.v1.json"),
         include_str!("../golden/control-retire-node.v1.json"),
+        include_str!("../golden/control-maintenance.v1.json"),
+        include_str!("../golden/control-exclude-from-baseline.v1.json"),
     ];
     let control = schema("control");
     for (at, order) in orders.into_iter().enumerate() {

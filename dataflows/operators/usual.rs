@@ -1,0 +1,90 @@
+//! What a key is usually like: its last hour without what was excluded, and the same time of earlier days.
+
+use super::key_state::KeyState;
+use super::season::{DAYS, SLOT_S, Season};
+use super::shard::Shard;
+use super::span::{LONGEST, UNUSUAL_S};
+use crate::intervals::Intervals;
+use evenkeel_schemas::{KeyId, Statistics, Tally};
+use std::ops::Range;
+
+/// Seconds of the slots in which an excluded interval leaves the last hour.
+const MINUTE_S: i64 = 60;
+
+impl Shard {
+    /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
+    /// without up to ten seconds more; and without what was excluded.
+    pub fn usual(&mut self, index: u32, enough: i64, intervals: &Intervals) -> Statistics {
+        let kept = self.kept(LONGEST, self.open_tick());
+        if std::mem::take(&mut self.key_mut(index).is_stale) {
+            let usual = self.without_excluded(self.key(index), &kept, intervals);
+            self.key_mut(index).usual = usual;
+        }
+        let state = self.key(index);
+        if state.usual.requests >= enough {
+            return state.usual;
+        }
+        let mut tally = Tally::default();
+        let excluded = intervals.excluded(state.key.service(), &(kept.start..self.open_tick() - UNUSUAL_S), MINUTE_S);
+        self.add_but(&mut tally, state.id, kept.start..self.open_tick() - UNUSUAL_S, &excluded);
+        Statistics::from(&tally)
+    }
+
+    /// What the longest window keeps of a key, without what was excluded.
+    fn without_excluded(&self, state: &KeyState, kept: &Range<i64>, intervals: &Intervals) -> Statistics {
+        let excluded = intervals.excluded(state.key.service(), kept, MINUTE_S);
+        if excluded.is_empty() {
+            return Statistics::from(&state.totals[LONGEST]);
+        }
+        let mut tally = Tally::default();
+        self.add_but(&mut tally, state.id, kept.clone(), &excluded);
+        Statistics::from(&tally)
+    }
+
+    /// Adds what a key counted in `ticks` but for those in `excluded`.
+    fn add_but(&self, tally: &mut Tally, id: KeyId, ticks: Range<i64>, excluded: &[Range<i64>]) {
+        let mut from = ticks.start;
+        for gap in excluded {
+            self.add_ticks(tally, id, from..gap.start);
+            from = gap.end;
+        }
+        self.add_ticks(tally, id, from..ticks.end);
+    }
+
+    /// On how many of the [`DAYS`] before `tick` something at about this time was as `alike` says.
+    pub fn precedents(
+        &self,
+        state: &KeyState,
+        tick: i64,
+        intervals: &Intervals,
+        alike: impl Fn(&Statistics) -> bool,
+    ) -> usize {
+        let excluded = |slot: i64| {
+            let seconds = slot * SLOT_S..(slot + 1) * SLOT_S;
+            !intervals.excluded(state.key.service(), &seconds, SLOT_S).is_empty()
+        };
+        let shown = |slot: i64| self.season.get(slot, state.id).filter(|_| !excluded(slot)).is_some_and(&alike);
+        let was_alike = |days: &&i64| Season::around(tick, **days).any(shown);
+        DAYS.iter().filter(was_alike).count()
+    }
+
+    /// Makes the slots of the season that hold `ticks` and are over, from the minutes they are made of.
+    pub fn make_season(&mut self, ticks: impl Iterator<Item = i64>) -> Vec<i64> {
+        let mut slots = ticks.map(|tick| tick.div_euclid(SLOT_S)).collect::<Vec<_>>();
+        slots.dedup();
+        // Minutes are held for an hour and a little.
+        let whole = |slot: &i64| ((self.open_tick() / SLOT_S - 2)..self.open_tick().div_euclid(SLOT_S)).contains(slot);
+        slots.retain(whole);
+        for slot in &slots {
+            let keys = self.seasonal();
+            let shown = keys.into_iter().filter_map(|id| {
+                let mut tally = Tally::default();
+                self.add_ticks(&mut tally, id, slot * SLOT_S..(slot + 1) * SLOT_S);
+                (tally.requests > 0).then(|| (id, Statistics::from(&tally)))
+            });
+            let shown = shown.collect();
+            self.season.put(*slot, shown);
+        }
+        slots
+    }
+}

@@ -139,6 +139,20 @@ impl Tuning {
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
             ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
+            (
+                "detection.traffic: shares, ratios, deviations and times within their ranges",
+                detection.traffic.is_sound(),
+            ),
+            ("detection.burn: rates above 0, floors not below it", detection.burn.is_sound()),
+            (
+                "detection.canary: alpha 1 to 1000000, margin 0 to 1000, dispersion 100 to 10000",
+                detection.canary.is_sound(),
+            ),
+            ("detection.leak: min_points 4 to 24, hours 1 to 24", detection.leak.is_sound()),
+            ("detection.forecast: lead_slots 1 to 6, band 1 to 100, min_trials 1 to 72", detection.forecast.is_sound()),
+            ("detection.flap: max_fires 1 to 63, times 1 to 86400", detection.flap.is_sound()),
+            ("detection.shift: accept_min 1 to 10080, spread_percent 100 to 1000", detection.shift.is_sound()),
+            ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
         ];
         match rules.iter().find(|(_, holds)| !holds) {

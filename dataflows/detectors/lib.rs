@@ -1,11 +1,31 @@
 //! The rules: plain functions on numbers. Every answer, the negative ones too, comes with its reason.
 
+mod burn;
+mod canary;
+mod counts;
+mod days;
+mod flap;
+mod forecast;
 mod latch;
+mod leak;
 mod limits;
+mod missing;
 mod relative;
 mod saturation;
+mod shift;
+mod traffic;
 
+pub use burn::{BURN_WINDOWS_S, BurnPair, burn_rate_milli, judge_burn};
+pub use canary::{Canary, EXTRA_PER_MILLE};
+pub use counts::{Share, Volume};
+pub use flap::{Flap, FlapTurn, MOST_FIRES};
+pub use forecast::{Band, Forecast, judge_forecast};
 pub use latch::{Latch, Turn};
-pub use limits::Detection;
+pub use leak::{Leak, LeakJudgement};
+pub use limits::{BurnLimits, CanaryLimits, Detection, FlapLimits, ForecastLimits, LeakLimits, MissingLimits};
+pub use limits::{ShiftLimits, TrafficLimits};
+pub use missing::{MissingJudgement, MissingPolicy, judge_missing};
 pub use relative::{Judgement, is_quiet, judge_burst, judge_errors, judge_latency};
 pub use saturation::{Trend, judge_saturation};
+pub use shift::LevelShift;
+pub use traffic::{judge_traffic, silence_after};

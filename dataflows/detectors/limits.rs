@@ -41,6 +41,192 @@ pub struct Detection {
     /// What was found wrong with the audit log stands so long after it was found last, s; who looks for it on a schedule
     /// should look more often.
     pub finding_s: i64,
+    /// When the number of requests is a finding.
+    pub traffic: TrafficLimits,
+    /// When an error budget burns too fast.
+    pub burn: BurnLimits,
+    /// When a version is worse than the others.
+    pub canary: CanaryLimits,
+    /// When a gauge leaks.
+    pub leak: LeakLimits,
+    /// When a breach is foreseen.
+    pub forecast: ForecastLimits,
+    /// When a key is said to flap.
+    pub flap: FlapLimits,
+    /// When a new level is the usual one.
+    pub shift: ShiftLimits,
+    /// What absence means.
+    pub missing: MissingLimits,
+}
+
+/// Limits of [`judge_traffic`](crate::judge_traffic) and [`silence_after`](crate::silence_after); none of them is a rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrafficLimits {
+    /// Fewer requests than this in the usual span: there is nothing to compare with.
+    pub min_history: i64,
+    /// A shorter span says nothing, whatever the rate, s.
+    pub min_span_s: i64,
+    /// A drop is this much below what is expected, per mille …
+    pub drop_per_mille: i64,
+    /// … and a surge this many times of it, in hundredths …
+    pub surge_percent: i64,
+    /// … and either so many standard deviations away.
+    pub deviations: i64,
+    /// The variance of a count is this many times its mean, in hundredths: 100 is Poisson's.
+    pub dispersion_percent: i64,
+    /// No request at all is a result where so many were expected.
+    pub zero_expected: i64,
+    /// Longest silence that is waited for, s; a key so rare that it needs longer is not judged by its silence.
+    pub max_silence_s: i64,
+    /// Whether a surge fires; it is held back if not, as more customers are no fault.
+    pub surge_fires: bool,
+}
+
+/// Limits of [`judge_burn`](crate::judge_burn): burn rates as in the SRE Workbook, chapter 5, table 5-8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BurnLimits {
+    /// An hour and five minutes burn the budget this many times too fast, in tenths.
+    pub fast_tenths: i64,
+    /// Six hours and thirty minutes do, in tenths.
+    pub medium_tenths: i64,
+    /// Three days and six hours do, in tenths.
+    pub slow_tenths: i64,
+    /// Fewer errors than this in the long window of a pair are held back.
+    pub min_errors: i64,
+    /// Fewer requests than this in the short window of a pair are held back.
+    pub min_requests: i64,
+}
+
+/// Limits of [`Canary`](crate::Canary).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanaryLimits {
+    /// The chance that a version no worse than the others is ever found worse, per million.
+    pub alpha_per_million: i64,
+    /// The rate of the last quarter of an hour or so must be this much above the others', per mille of requests.
+    pub margin_per_mille: i64,
+    /// Errors come in clumps of this size, in hundredths: 100 if they are independent; evidence is divided by it.
+    pub dispersion_percent: i64,
+}
+
+/// Limits of [`Leak`](crate::Leak).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeakLimits {
+    /// Fewer half-hours than this are no trend.
+    pub min_points: usize,
+    /// The trend is so many standard deviations of Mann-Kendall's statistic from none, in tenths.
+    pub deviations_tenths: i64,
+    /// It is said if the limit is reached within, h; at most 24.
+    pub horizon_h: i64,
+    /// And without a yesterday to compare with, only if it is reached within, h.
+    pub urgent_h: i64,
+    /// A gauge that swings by this share of its limit within half an hour is a saw-tooth, per mille.
+    pub saw_tooth_per_mille: i64,
+}
+
+/// Limits of [`Forecast`](crate::Forecast).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForecastLimits {
+    /// A breach is foreseen so many slots of ten minutes ahead; at most 6.
+    pub lead_slots: usize,
+    /// The share of its own recent misses the band holds, in hundredths.
+    pub band_percent: i64,
+    /// A forecast from fewer trials than this is none.
+    pub min_trials: usize,
+}
+
+/// Limits of [`Flap`](crate::Flap).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlapLimits {
+    /// More fires than this …
+    pub max_fires: usize,
+    /// … within this time are flapping, s …
+    pub within_s: i64,
+    /// … until nothing changed for, s.
+    pub calm_s: i64,
+}
+
+/// Limits of [`LevelShift`](crate::LevelShift).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShiftLimits {
+    /// A level that held so long is the usual one, min.
+    pub accept_min: i64,
+    /// It held if its largest value is at most so many times its smallest, in hundredths.
+    pub spread_percent: i64,
+}
+
+/// Limits of [`judge_missing`](crate::judge_missing).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MissingLimits {
+    /// A value is held for so many missing ticks; then it is unknown.
+    pub hold_ticks: i64,
+    /// A feed that must not be silent is a finding after so many.
+    pub alarm_ticks: i64,
+}
+
+impl Default for TrafficLimits {
+    fn default() -> Self {
+        Self {
+            min_history: 300,
+            min_span_s: 10,
+            drop_per_mille: 300,
+            surge_percent: 300,
+            deviations: 5,
+            dispersion_percent: 200,
+            zero_expected: 30,
+            max_silence_s: 3_600,
+            surge_fires: false,
+        }
+    }
+}
+
+impl Default for BurnLimits {
+    fn default() -> Self {
+        Self { fast_tenths: 144, medium_tenths: 60, slow_tenths: 10, min_errors: 10, min_requests: 20 }
+    }
+}
+
+impl Default for CanaryLimits {
+    fn default() -> Self {
+        Self { alpha_per_million: 1_000, margin_per_mille: 5, dispersion_percent: 200 }
+    }
+}
+
+impl Default for LeakLimits {
+    fn default() -> Self {
+        Self { min_points: 9, deviations_tenths: 35, horizon_h: 24, urgent_h: 4, saw_tooth_per_mille: 100 }
+    }
+}
+
+impl Default for ForecastLimits {
+    fn default() -> Self {
+        Self { lead_slots: 6, band_percent: 60, min_trials: 12 }
+    }
+}
+
+impl Default for FlapLimits {
+    fn default() -> Self {
+        Self { max_fires: 4, within_s: 3_600, calm_s: 1_800 }
+    }
+}
+
+impl Default for ShiftLimits {
+    fn default() -> Self {
+        Self { accept_min: 60, spread_percent: 125 }
+    }
+}
+
+impl Default for MissingLimits {
+    fn default() -> Self {
+        Self { hold_ticks: 60, alarm_ticks: 3 }
+    }
 }
 
 impl Default for Detection {
@@ -63,6 +249,88 @@ impl Default for Detection {
             watch_per_mille: 700,
             missed_heartbeats: 3,
             finding_s: 600,
+            traffic: TrafficLimits::default(),
+            burn: BurnLimits::default(),
+            canary: CanaryLimits::default(),
+            leak: LeakLimits::default(),
+            forecast: ForecastLimits::default(),
+            flap: FlapLimits::default(),
+            shift: ShiftLimits::default(),
+            missing: MissingLimits::default(),
         }
+    }
+}
+
+impl TrafficLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        self.min_history >= 1
+            && (1..=86_400).contains(&self.min_span_s)
+            && (1..=1_000).contains(&self.drop_per_mille)
+            && (101..=100_000).contains(&self.surge_percent)
+            && (1..=100).contains(&self.deviations)
+            && (100..=10_000).contains(&self.dispersion_percent)
+            && (1..=1_000_000).contains(&self.zero_expected)
+            && (1..=1 << 20).contains(&self.max_silence_s)
+    }
+}
+
+impl BurnLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        let rates = [self.fast_tenths, self.medium_tenths, self.slow_tenths];
+        rates.iter().all(|tenths| (1..=10_000_000).contains(tenths)) && self.min_errors >= 0 && self.min_requests >= 0
+    }
+}
+
+impl CanaryLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (1..=1_000_000).contains(&self.alpha_per_million)
+            && (0..=1_000).contains(&self.margin_per_mille)
+            && (100..=10_000).contains(&self.dispersion_percent)
+    }
+}
+
+impl LeakLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (4..=24).contains(&self.min_points)
+            && (1..=100).contains(&self.deviations_tenths)
+            && (1..=24).contains(&self.horizon_h)
+            && (1..=24).contains(&self.urgent_h)
+            && (1..=1_000).contains(&self.saw_tooth_per_mille)
+    }
+}
+
+impl ForecastLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (1..=6).contains(&self.lead_slots)
+            && (1..=100).contains(&self.band_percent)
+            && (1..=72).contains(&self.min_trials)
+    }
+}
+
+impl FlapLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (1..crate::MOST_FIRES).contains(&self.max_fires)
+            && (1..=86_400).contains(&self.within_s)
+            && (1..=86_400).contains(&self.calm_s)
+    }
+}
+
+impl ShiftLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (1..=10_080).contains(&self.accept_min) && (100..=1_000).contains(&self.spread_percent)
+    }
+}
+
+impl MissingLimits {
+    /// Whether every number is within its range.
+    pub fn is_sound(&self) -> bool {
+        (1..=86_400).contains(&self.hold_ticks) && (1..=86_400).contains(&self.alarm_ticks)
     }
 }

@@ -20,11 +20,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    const fn fires(reason: &'static str) -> Self {
+    pub(crate) const fn fires(reason: &'static str) -> Self {
         Self { fires: true, exceeds: true, reason }
     }
 
-    const fn held(reason: &'static str, exceeds: bool) -> Self {
+    pub(crate) const fn held(reason: &'static str, exceeds: bool) -> Self {
         Self { fires: false, exceeds, reason }
     }
 }

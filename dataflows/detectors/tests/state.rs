@@ -1,0 +1,217 @@
+//! What the rules remember: flapping, levels, gaps; and that all of it is bounded and survives a restart.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use evenkeel_detectors::{Canary, CanaryLimits, Detection, Flap, FlapLimits, FlapTurn, Forecast, ForecastLimits, Leak};
+use evenkeel_detectors::{LeakLimits, LevelShift, MissingLimits, MissingPolicy, Share, ShiftLimits, judge_latency};
+use evenkeel_detectors::{judge_forecast, judge_missing};
+use evenkeel_schemas::{Statistics, Tally};
+use proptest::prelude::*;
+use serde::{Serialize, de::DeserializeOwned};
+
+const MINUTE_US: i64 = 60_000_000;
+
+/// What is said of a key that fires and clears once a minute for `minutes`, and then stays as it is for an hour.
+fn flapping(minutes: i64) -> Vec<(i64, FlapTurn)> {
+    let (mut flap, limits) = (Flap::default(), FlapLimits::default());
+    let turn = |at: i64| (at, flap.turn(at * MINUTE_US, at < minutes && at % 2 == 0, &limits));
+    (0..minutes + 60).map(turn).filter(|(_, turn)| *turn != FlapTurn::Unchanged).collect()
+}
+
+#[test]
+fn a_key_that_flaps_is_said_once_until_it_is_calm() {
+    let said = |minutes| -> Vec<(i64, FlapTurn)> {
+        flapping(minutes).into_iter().filter(|(_, turn)| *turn != FlapTurn::Suppressed).collect()
+    };
+    assert_eq!(said(8).len(), 8, "four fires in an hour, and their clears, are said");
+    assert!(said(8).iter().all(|(_, turn)| *turn == FlapTurn::Say));
+    let many = said(100);
+    assert!(many[..8].iter().all(|(_, turn)| *turn == FlapTurn::Say));
+    // The fifth fire is at minute 8; the last clear at 99.
+    assert_eq!(many[8..], [(8, FlapTurn::Flapping), (129, FlapTurn::Calm { firing: false })]);
+}
+
+#[test]
+fn fires_an_hour_apart_do_not_flap_and_one_that_stays_is_said() {
+    let (mut flap, limits) = (Flap::default(), FlapLimits::default());
+    for at in 0..200 {
+        assert_eq!(flap.turn(at * 16 * MINUTE_US, at % 2 == 0, &limits), FlapTurn::Say, "every 32 minutes: at {at}");
+    }
+    let mut stays = Flap::default();
+    (0..9).for_each(|at| {
+        stays.turn(at * MINUTE_US, at % 2 == 0, &limits);
+    });
+    assert!(stays.is_flapping());
+    assert_eq!(stays.turn(37 * MINUTE_US, true, &limits), FlapTurn::Unchanged);
+    assert_eq!(stays.turn(38 * MINUTE_US, true, &limits), FlapTurn::Calm { firing: true }, "it fires for good");
+    assert_eq!(stays.turn(39 * MINUTE_US, false, &limits), FlapTurn::Say);
+}
+
+/// The minute at which a level is accepted that is `value(minute)` from minute 0.
+fn accepted(value: impl Fn(i64) -> i64) -> Option<i64> {
+    let (mut shift, limits) = (LevelShift::default(), ShiftLimits::default());
+    (0..600).find(|minute| shift.take(minute * MINUTE_US, value(*minute), &limits).is_some())
+}
+
+#[test]
+fn a_new_level_is_usual_after_an_hour_of_it() {
+    assert_eq!(accepted(|_| 4_000), Some(60));
+    assert_eq!(accepted(|minute| 4_000 + 900 * (minute % 2)), Some(60), "within a quarter");
+    assert_eq!(accepted(|minute| 4_000 + 1_100 * (minute % 2)), None, "it does not hold still");
+    assert_eq!(accepted(|minute| if minute < 30 { 8_000 } else { 4_000 }), Some(90), "the hour begins anew");
+    assert_eq!(accepted(|minute| (4_000.0 * 1.005f64.powi(minute as i32)) as i64), None, "a third more each hour");
+    assert_eq!(accepted(|minute| if minute % 10 == 0 { 0 } else { 4_000 }), None);
+    let (mut shift, limits) = (LevelShift::default(), ShiftLimits::default());
+    (0..59).for_each(|minute| assert_eq!(shift.take(minute * MINUTE_US, 4_000, &limits), None));
+    shift.clear();
+    assert_eq!(shift.take(60 * MINUTE_US, 4_000, &limits), None, "it was as before in between");
+    assert_eq!(shift.take(120 * MINUTE_US, 4_100, &limits), Some((4_000, 4_100)));
+}
+
+/// What the last hour itself does: minutes until twice the latency is no longer above it.
+#[test]
+fn a_rolling_hour_takes_half_of_it_for_a_step_in_latency() {
+    let minute = |times: u32| {
+        let mut tally = Tally::default();
+        (0..1_000).for_each(|at| tally.count((1_500 + at) * times, false));
+        tally
+    };
+    let limits = Detection::default();
+    let exceeds = |minutes: &usize| {
+        let mut hour = Tally::default();
+        (0..60 - minutes).for_each(|_| hour.add(&minute(1), 1));
+        (0..*minutes).for_each(|_| hour.add(&minute(2), 1));
+        judge_latency(&Statistics::from(&minute(2)), &Statistics::from(&hour), &limits).exceeds
+    };
+    let usual = (0..=60).find(|minutes| !exceeds(minutes));
+    println!("twice the latency is the last hour's usual after {usual:?} min");
+    assert!(usual.is_some_and(|minutes| (5..=31).contains(&minutes)), "{usual:?}");
+}
+
+#[test]
+fn every_answer_about_a_gap_has_its_reason() {
+    use MissingPolicy::{Alarm, Hold, Zero};
+    let limits = MissingLimits::default();
+    let table = [
+        (Zero, Some(7), 0, Some(7), false, false, "present"),
+        (Zero, Some(7), 1, Some(0), false, false, "counted_as_zero"),
+        (Hold, Some(7), 60, Some(7), false, false, "held"),
+        (Hold, Some(7), 61, None, false, true, "unknown"),
+        (Alarm, Some(7), 2, None, false, true, "late"),
+        (Alarm, Some(7), 3, None, true, true, "missing_data"),
+        (Alarm, None, 3, None, false, false, "never_seen"),
+    ];
+    for (policy, last, missed, value, fires, exceeds, reason) in table {
+        let answer = judge_missing(policy, last, missed, &limits);
+        let judgement = answer.judgement;
+        let seen = (answer.value, judgement.fires, judgement.exceeds, judgement.reason);
+        assert_eq!(seen, (value, fires, exceeds, reason), "{policy:?} {last:?} {missed}");
+    }
+    assert_eq!(serde_json::to_string(&[Zero, Hold, Alarm]).unwrap(), r#"["zero","hold","alarm"]"#);
+}
+
+fn restarted<T: Serialize + DeserializeOwned>(state: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
+}
+
+fn share((requests, errors): (i64, i64)) -> Share {
+    Share { errors, requests }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A state that was written and read at any moment goes on as the one that was not.
+    #[test]
+    fn a_restart_changes_nothing(
+        samples in prop::collection::vec((0i64..3_000, any::<i32>()), 1..300),
+        minutes in prop::collection::vec(((0i64..500, 0i64..20), (0i64..5_000, 0i64..50)), 1..100),
+        at in 0usize..100,
+    ) {
+        let limits = CanaryLimits::default();
+        let (mut whole, mut broken) = (Canary::default(), Canary::default());
+        for (index, (canary, others)) in minutes.iter().enumerate() {
+            broken = if index == at { restarted(&broken) } else { broken };
+            whole.take(share(*canary), share(*others), &limits);
+            broken.take(share(*canary), share(*others), &limits);
+            prop_assert_eq!(&whole, &broken);
+            prop_assert_eq!(whole.evidence_nano_nats(), broken.evidence_nano_nats());
+        }
+        let (mut leak, mut forecast, mut flap, mut shift) =
+            (Leak::default(), Forecast::default(), Flap::default(), LevelShift::default());
+        let mut at_us = 0;
+        for (step_s, value) in &samples {
+            at_us += step_s * 1_000_000;
+            leak.take(at_us, i64::from(*value));
+            forecast.take(at_us, i64::from(*value));
+            flap.turn(at_us, *value > 0, &FlapLimits::default());
+            shift.take(at_us, i64::from(*value), &ShiftLimits::default());
+        }
+        prop_assert_eq!(restarted(&leak), leak.clone());
+        prop_assert_eq!(restarted(&forecast), forecast);
+        prop_assert_eq!(restarted(&flap), flap);
+        prop_assert_eq!(restarted(&shift), shift);
+    }
+
+    /// Whatever comes, in whatever order: an answer, and no more memory than the bound.
+    #[test]
+    fn any_samples_have_an_answer(samples in prop::collection::vec((any::<i64>(), any::<i64>()), 1..60), limit in any::<i64>()) {
+        let (mut leak, mut forecast, mut flap, mut shift) =
+            (Leak::default(), Forecast::default(), Flap::default(), LevelShift::default());
+        let mut canary = Canary::default();
+        for (at_us, value) in samples {
+            leak.take(at_us, value);
+            forecast.take(at_us, value);
+            flap.turn(at_us, value % 2 == 0, &FlapLimits::default());
+            shift.take(at_us, value, &ShiftLimits::default());
+            canary.take(share((at_us, value)), share((value, at_us)), &CanaryLimits::default());
+            canary.judge(&CanaryLimits::default());
+            leak.judge(limit, &LeakLimits::default());
+            judge_forecast(forecast.last_milli(), &forecast.next(&ForecastLimits::default()), limit);
+        }
+        prop_assert!(serde_json::to_string(&leak).unwrap().len() < 2 * 96 * 20 + 300);
+        prop_assert!(serde_json::to_string(&forecast).unwrap().len() < 288 * 20 + 300);
+        prop_assert!(serde_json::to_string(&flap).unwrap().len() < 64 * 21 + 200);
+        prop_assert!(serde_json::to_string(&canary).unwrap().len() < 500);
+    }
+
+    /// The slope is the median of all pairwise ones, and the test is Mann and Kendall's: both from their definitions.
+    #[test]
+    fn a_trend_is_what_the_definitions_say(rise in 0i64..30_000, noise in prop::collection::vec(0i64..40_000, 24)) {
+        let mut leak = Leak::default();
+        let values: Vec<i64> = noise.iter().enumerate().map(|(at, noise)| 100_000 + rise * at as i64 + noise).collect();
+        for (at, value) in values.iter().chain([&0]).enumerate() {
+            leak.take(at as i64 * 1_800_000_000, *value);
+        }
+        let found = leak.judge(1 << 40, &LeakLimits::default());
+        let (slope, deviations) = by_definition(&values);
+        if found.judgement.reason == "far_from_limit" && deviations >= 3.6 {
+            prop_assert!((found.slope_milli_per_hour as f64 - 2.0 * slope).abs() <= 1.0, "{found:?} {slope}");
+            prop_assert_eq!(found.deviations_tenths, (deviations * 10.0 + 1e-9).floor() as i64);
+        }
+        prop_assert_eq!(deviations >= 3.6, deviations >= 3.6 && found.judgement.exceeds);
+    }
+}
+
+/// Theil and Sen's slope of the values, and Mann and Kendall's deviations without the largest step, in floating point.
+fn by_definition(values: &[i64]) -> (f64, f64) {
+    let pairs = |values: &[f64]| -> Vec<(f64, f64)> {
+        let count = values.len();
+        let every = (0..count).flat_map(|first| (first + 1..count).map(move |second| (first, second)));
+        every.map(|(first, second)| (values[second] - values[first], (second - first) as f64)).collect()
+    };
+    let values: Vec<f64> = values.iter().map(|value| *value as f64).collect();
+    let mut slopes: Vec<f64> = pairs(&values).iter().map(|(rise, run)| rise / run).collect();
+    slopes.sort_by(f64::total_cmp);
+    let middle = slopes.len() / 2;
+    let step_at =
+        (1..values.len()).rev().max_by(|a, b| (values[*a] - values[*a - 1]).total_cmp(&(values[*b] - values[*b - 1])));
+    let step_at = step_at.unwrap();
+    let step = values[step_at] - values[step_at - 1];
+    let lowered: Vec<f64> = (0..values.len()).map(|at| values[at] - if at >= step_at { step } else { 0.0 }).collect();
+    let excess: f64 = pairs(&lowered).iter().map(|(rise, _)| if *rise == 0.0 { 0.0 } else { rise.signum() }).sum();
+    let count = values.len() as f64;
+    // One pair of equal values, the two at the step.
+    let ties = 2.0 * 1.0 * 9.0;
+    let variance = (count * (count - 1.0) * (2.0 * count + 5.0) - ties) / 18.0;
+    ((slopes[middle - 1] + slopes[middle]) / 2.0, excess.signum() * (excess.abs() - 1.0).max(0.0) / variance.sqrt())
+}

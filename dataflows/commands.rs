@@ -113,8 +113,17 @@ impl Commands {
             }
             (Detector::ErrorBurst | Detector::ErrorRate, _) => (CommandKind::TripCircuit, service.to_owned()),
             (Detector::Saturation | Detector::Latency, _) => (CommandKind::Scale, service.to_owned()),
-            // No actuator mends a log: that is for a person to look at.
-            (Detector::AuditIntegrity, _) => return,
+            (Detector::Forecast, _) => (CommandKind::Scale, service.to_owned()),
+            // What to do about these is for a person to decide.
+            (
+                Detector::Traffic
+                | Detector::BudgetBurn
+                | Detector::Canary
+                | Detector::Leak
+                | Detector::Signal
+                | Detector::AuditIntegrity,
+                _,
+            ) => return,
         };
         self.say(service, state, (kind, &target), incident, now_us, said);
     }

@@ -3,11 +3,13 @@
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
+use crate::operators::minutes::{TRAFFIC_OF, TRAFFIC_PERSIST};
 use crate::operators::window::Observation;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::Detection;
 use evenkeel_detectors::{Judgement, Latch, Turn, judge_burst, judge_errors, judge_latency};
+use evenkeel_detectors::{Volume, judge_traffic};
 use evenkeel_schemas::{Decision, Detector, Key, KeyId, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -27,9 +29,27 @@ pub(crate) struct Latches {
     burst: Latch<Verdict>,
     errors: Latch<Verdict>,
     latency: Latch<Verdict>,
+    #[serde(default)]
+    traffic: Latch<Verdict>,
+    /// It is silent, and that is no result yet.
+    #[serde(default)]
+    silent: Option<Silent>,
     /// When the key was last observed, µs; kept only while something fires.
     seen_us: Option<i64>,
 }
+
+/// A silence, µs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Silent {
+    since_us: i64,
+    /// When it is a result.
+    due_us: i64,
+    usual: Volume,
+    key: Key,
+}
+
+/// The reason of a verdict about a silence.
+const SILENT: &str = "drop_to_zero";
 
 impl Latches {
     fn fires(&self) -> bool {
@@ -46,23 +66,40 @@ impl Machine for Detect {
 
     fn hear(&self, _id: &KeyId, state: &mut Latches, (input, key): Self::Input, now: Moment, said: &mut Vec<Verdict>) {
         match input {
-            Observation::Admitted => {}
+            Observation::Admitted | Observation::Minute(_) => {}
             Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
             Observation::Tick { at_us, span, usual, precedented } => {
                 self.tick(&key, state, at_us, (&span, &usual, precedented), said);
             }
-            Observation::Evicted => self.forget(state, now.now_us, "evicted", said),
+            Observation::Volume { at_us, seen, usual, precedented } => {
+                self.volume(&key, state, at_us, (seen, usual, precedented), said);
+            }
+            Observation::Silent { since_us, due_us, usual } => {
+                let key = (*key).clone();
+                state.silent = state.traffic.said().is_none().then_some(Silent { since_us, due_us, usual, key });
+            }
+            Observation::Evicted => {
+                self.forget(state, now.now_us, "evicted", said);
+                said.extend(state.traffic.clear().map(|began| cleared(began, now.now_us, "evicted")));
+                state.silent = None;
+            }
         }
         state.seen_us = state.fires().then_some(now.now_us);
     }
 
     fn alarm(&self, state: &Latches) -> Option<i64> {
-        state.seen_us.map(|seen| seen + FORGET_US)
+        let forgotten = state.seen_us.map(|seen| seen + FORGET_US);
+        forgotten.into_iter().chain(state.silent.as_ref().map(|silent| silent.due_us)).min()
     }
 
     fn wake(&self, _id: &KeyId, state: &mut Latches, now: Moment, said: &mut Vec<Verdict>) {
-        self.forget(state, now.now_us, "no_traffic", said);
-        state.seen_us = None;
+        if state.seen_us.is_some_and(|seen| seen + FORGET_US <= now.now_us) {
+            self.forget(state, now.now_us, "no_traffic", said);
+            state.seen_us = None;
+        }
+        if let Some(silent) = state.silent.take_if(|silent| silent.due_us <= now.now_us) {
+            self.silent(state, &silent, said);
+        }
     }
 }
 
@@ -91,19 +128,59 @@ impl Detect {
         (span, history, precedented): (&Statistics, &Statistics, (bool, bool)),
         said: &mut Vec<Verdict>,
     ) {
+        if span.requests > 0 {
+            self.heard(state, at_us, said);
+        }
         // Most ticks say nothing: words are made only when they are said.
         let evidence = || Verdict::compare(span, history);
         let burst = self.muted(key, at_us, judge_burst(span.requests, span.errors, &self.limits));
+        let persistence = (self.limits.persist, self.limits.of);
         // A burst is begun by the open ticks alone; closed ones can only end it.
         if state.burst.said().is_some() {
-            self.turn(&mut state.burst, key, Detector::ErrorBurst, burst, at_us, &evidence, said);
+            turn(&mut state.burst, key, (Detector::ErrorBurst, persistence), burst, at_us, &evidence, said);
         }
         let errors = usual_now(judge_errors(span, history, &self.limits), precedented.0);
         let errors = self.muted(key, at_us, errors);
-        self.turn(&mut state.errors, key, Detector::ErrorRate, errors, at_us, &evidence, said);
+        turn(&mut state.errors, key, (Detector::ErrorRate, persistence), errors, at_us, &evidence, said);
         let latency = usual_now(judge_latency(span, history, &self.limits), precedented.1);
         let latency = self.muted(key, at_us, latency);
-        self.turn(&mut state.latency, key, Detector::Latency, latency, at_us, &evidence, said);
+        turn(&mut state.latency, key, (Detector::Latency, persistence), latency, at_us, &evidence, said);
+    }
+
+    /// A minute's requests against what is usual.
+    fn volume(
+        &self,
+        key: &Key,
+        state: &mut Latches,
+        at_us: i64,
+        (seen, usual, precedented): (Volume, Volume, bool),
+        said: &mut Vec<Verdict>,
+    ) {
+        let judgement = usual_now(judge_traffic(seen, usual, None, &self.limits.traffic), precedented);
+        let judgement = self.muted(key, at_us, judgement);
+        let evidence = || volumes(seen, usual);
+        let rule = (Detector::Traffic, (TRAFFIC_PERSIST, TRAFFIC_OF));
+        turn(&mut state.traffic, key, rule, judgement, at_us, &evidence, said);
+    }
+
+    /// A silence that lasted too long.
+    fn silent(&self, state: &mut Latches, silent: &Silent, said: &mut Vec<Verdict>) {
+        let Silent { since_us, due_us, usual, key } = silent;
+        if self.intervals.mute(key.service(), *since_us) || self.intervals.mute(key.service(), *due_us) {
+            return;
+        }
+        let seen = Volume { requests: 0, span_s: (due_us - since_us) / TICK_US };
+        let verdict = verdict(key, Detector::Traffic, SILENT, *due_us, volumes(seen, *usual));
+        state.traffic.fire(verdict.clone());
+        said.push(verdict);
+    }
+
+    /// There is traffic: a silence is over.
+    fn heard(&self, state: &mut Latches, at_us: i64, said: &mut Vec<Verdict>) {
+        state.silent = None;
+        if state.traffic.said().is_some_and(|said| said.reason == SILENT) {
+            said.extend(state.traffic.clear().map(|began| cleared(began, at_us, "traffic_returned")));
+        }
     }
 
     /// During maintenance nothing is said.
@@ -111,37 +188,41 @@ impl Detect {
         held_back(judgement, "maintenance", || self.intervals.mute(key.service(), at_us - 1))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one verdict has these parts, and only `tick` calls this")]
-    fn turn(
-        &self,
-        latch: &mut Latch<Verdict>,
-        key: &Key,
-        detector: Detector,
-        judgement: Judgement,
-        at_us: i64,
-        evidence: &impl Fn() -> String,
-        said: &mut Vec<Verdict>,
-    ) {
-        let verdict = |reason: &str| verdict(key, detector, reason, at_us, evidence());
-        match latch.judge(judgement.fires, self.limits.persist, self.limits.of) {
-            Turn::Fire => {
-                latch.fire(verdict(judgement.reason));
-                said.push(verdict(judgement.reason));
-            }
-            Turn::Clear(began) => said.push(cleared(began, at_us, judgement.reason)),
-            Turn::Pending => hold(latch, Some("not_persistent"), verdict, said),
-            Turn::Quiet => {
-                let guard = judgement.exceeds && !judgement.fires && latch.said().is_none();
-                hold(latch, guard.then_some(judgement.reason), verdict, said);
-            }
-        }
-    }
-
     fn forget(&self, state: &mut Latches, at_us: i64, reason: &str, said: &mut Vec<Verdict>) {
         for latch in [&mut state.burst, &mut state.errors, &mut state.latency] {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
     }
+}
+
+/// What a judgement changes, said.
+pub(crate) fn turn(
+    latch: &mut Latch<Verdict>,
+    key: &Key,
+    (detector, (persist, of)): (Detector, (u32, u32)),
+    judgement: Judgement,
+    at_us: i64,
+    evidence: &impl Fn() -> String,
+    said: &mut Vec<Verdict>,
+) {
+    let verdict = |reason: &str| verdict(key, detector, reason, at_us, evidence());
+    match latch.judge(judgement.fires, persist, of) {
+        Turn::Fire => {
+            latch.fire(verdict(judgement.reason));
+            said.push(verdict(judgement.reason));
+        }
+        Turn::Clear(began) => said.push(cleared(began, at_us, judgement.reason)),
+        Turn::Pending => hold(latch, Some("not_persistent"), verdict, said),
+        Turn::Quiet => {
+            let guard = judgement.exceeds && !judgement.fires && latch.said().is_none();
+            hold(latch, guard.then_some(judgement.reason), verdict, said);
+        }
+    }
+}
+
+/// Words for two volumes side by side.
+fn volumes(seen: Volume, usual: Volume) -> String {
+    format!("{} requests in {} s, usually {} in {} s", seen.requests, seen.span_s, usual.requests, usual.span_s)
 }
 
 /// What is so at this time of the day or the week is no news.
@@ -180,6 +261,6 @@ pub(crate) fn cleared(began: Verdict, at_us: i64, reason: &str) -> Verdict {
 
 /// The verdicts that stand in a committed state.
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
-    let Latches { burst, errors, latency, .. } = from_json(state);
-    [burst, errors, latency].iter().filter_map(|latch| latch.said().cloned()).collect()
+    let Latches { burst, errors, latency, traffic, .. } = from_json(state);
+    [burst, errors, latency, traffic].iter().filter_map(|latch| latch.said().cloned()).collect()
 }

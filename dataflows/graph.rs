@@ -27,7 +27,7 @@ pub(crate) fn build(
 
     let ingested = ingest(scope, inbox, epochs, start);
     let of_keys = requests(ingested.sheaves, epochs, start);
-    let of_nodes = vitals(ingested.vitals, epochs, start);
+    let of_nodes = vitals(ingested.vitals, of_keys.clone(), epochs, start);
     let news = scope.concatenate([of_keys, of_nodes, ingested.news]);
     let drafts = recovery(active(news.clone()), news, epochs, start);
     let chained = chain(ingested.drafts, drafts, epochs, start);

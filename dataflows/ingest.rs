@@ -109,5 +109,9 @@ fn standing(state: &State) -> Vec<News> {
     let gauges = state.under("fold/saturation/").flat_map(|(_, value)| crate::saturation::standing(value));
     let pulses = state.under("fold/silence/").flat_map(|(_, value)| crate::silence::standing(value));
     let findings = state.under("fold/findings/").flat_map(|(_, value)| crate::findings::standing(value));
+    let signals = state.under("fold/signals/").flat_map(|(_, value)| crate::signals::standing(value));
+    let budgets = state.under("fold/budgets/").flat_map(|(_, value)| crate::budgets::standing(value));
+    let versions = state.under("fold/versions/").flat_map(|(_, value)| crate::versions::standing(value));
+    let latches = latches.chain(signals).chain(budgets).chain(versions);
     latches.chain(gauges).chain(pulses).chain(findings).map(News::Standing).collect()
 }

@@ -88,16 +88,20 @@ mod tests {
         }
     }
 
+    fn gaps(intervals: &Intervals, service: &str, seconds: Range<i64>, slot_s: i64) -> Vec<(i64, i64)> {
+        intervals.excluded(service, &seconds, slot_s).into_iter().map(|gap| (gap.start, gap.end)).collect()
+    }
+
     #[test]
     fn intervals_are_widened_joined_and_cut() {
         let mut intervals = Intervals::default();
         for (service, from_s, to_s) in [("a", 130, 170), ("*", 175, 200), ("b", 0, 1_000), ("a", 600, 4_000)] {
             intervals.hear(&order(service, from_s, to_s));
         }
-        assert_eq!(intervals.excluded("a", &(0..660), 60), [120..240, 600..660]);
-        assert_eq!(intervals.excluded("a", &(130..140), 60), [130..140]);
-        assert_eq!(intervals.excluded("a", &(250..590), 60), [] as [Range<i64>; 0]);
-        assert_eq!(intervals.excluded("c", &(0..4_000), 1_800), [0..1_800]);
+        assert_eq!(gaps(&intervals, "a", 0..660, 60), [(120, 240), (600, 660)]);
+        assert_eq!(gaps(&intervals, "a", 130..140, 60), [(130, 140)]);
+        assert_eq!(gaps(&intervals, "a", 250..590, 60), []);
+        assert_eq!(gaps(&intervals, "c", 0..4_000, 1_800), [(0, 1_800)]);
         assert!(!intervals.mute("a", 140_000_000), "left out, but spoken of");
     }
 
@@ -107,7 +111,7 @@ mod tests {
         for number in 0..MAX_INTERVALS as i64 + 1 {
             intervals.hear(&order("a", number * 60, number * 60 + 60));
         }
-        assert_eq!(intervals.excluded("a", &(0..60), 60), [] as [Range<i64>; 0]);
-        assert_eq!(intervals.excluded("a", &(60..120), 60), [60..120]);
+        assert_eq!(gaps(&intervals, "a", 0..60, 60), []);
+        assert_eq!(gaps(&intervals, "a", 60..120, 60), [(60, 120)]);
     }
 }

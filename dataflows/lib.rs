@@ -15,6 +15,7 @@
 
 mod active;
 mod batch;
+mod budgets;
 mod chain;
 mod commands;
 mod decoder;
@@ -30,15 +31,18 @@ mod ingest;
 mod intervals;
 mod links;
 mod lookup;
+mod minutes;
 mod operators;
 mod policy;
 mod recovery;
 mod requests;
 mod saturation;
 mod sheaf;
+mod signals;
 mod silence;
 mod state;
 mod tuning;
+mod versions;
 mod vitals;
 mod wire;
 mod worker;

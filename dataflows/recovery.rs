@@ -7,6 +7,7 @@ use crate::chain::Draft;
 use crate::commands::{Commands, Word};
 use crate::epochs::{Epochs, Moment};
 use crate::incidents::{Incidents, Situation};
+use crate::minutes::Minute;
 use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keyed, Keys, hash_of};
 use crate::policy::{KEY, Keeper, Order, Policy};
@@ -33,15 +34,27 @@ pub(crate) enum News {
         node: String,
     },
     Outcome(Coordinates, Outcome),
+    /// What a minute of a key showed.
+    Minute(Minute),
     /// An order; every worker gets it, this is for one of them.
     Order(u64, Order),
 }
 
 impl News {
-    fn route(&self) -> u64 {
+    /// The minute it speaks of, if it does.
+    pub fn minute(self) -> Option<Minute> {
+        match self {
+            Self::Minute(minute) => Some(minute),
+            _ => None,
+        }
+    }
+
+    /// Where it goes.
+    pub fn route(&self) -> u64 {
         match self {
             Self::Verdict(verdict) | Self::Standing(verdict) => hash_of(verdict.key.service()),
             Self::Joined { service, .. } | Self::Left { service, .. } => hash_of(service),
+            Self::Minute(minute) => hash_of(minute.key.service()),
             Self::Outcome(_, outcome) => hash_of(&outcome.service),
             Self::Order(worker, _) => *worker,
         }
@@ -116,7 +129,7 @@ impl Services {
         for news in news {
             match news {
                 News::Verdict(verdict) => verdicts.push(verdict),
-                News::Standing(_) => {}
+                News::Standing(_) | News::Minute(_) => {}
                 News::Joined { service, node } => words.push((service, Word::Joined(node))),
                 News::Left { service, node } => words.push((service, Word::Left(node))),
                 News::Outcome(at, outcome) => words.push((outcome.service.clone(), Word::Outcome(at, outcome))),

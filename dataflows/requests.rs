@@ -38,9 +38,19 @@ pub(crate) fn requests<'s>(
         windows.step(now, sheaves, &mut observed, put);
         if !now.warm {
             news.extend(observed.iter().filter_map(replica));
+            news.extend(minutes(&mut observed));
             detect.step(now, observed, &mut verdicts, put);
             news.extend(verdicts.drain(..).map(News::Verdict));
         }
+    })
+}
+
+/// Takes what was said of minutes out of what was observed.
+fn minutes(observed: &mut Vec<Observed>) -> impl Iterator<Item = News> {
+    let told = observed.extract_if(.., |(_, (seen, _))| matches!(seen, Observation::Minute(_)));
+    told.filter_map(|(_, (seen, _))| match seen {
+        Observation::Minute(minute) => Some(News::Minute(*minute)),
+        _ => None,
     })
 }
 

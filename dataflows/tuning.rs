@@ -3,6 +3,7 @@
 use evenkeel_detectors::Detection;
 use evenkeel_schemas::{Dimension, Mode};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Microseconds in a tick of event time: one second.
 pub const TICK_US: i64 = 1_000_000;
@@ -62,6 +63,9 @@ pub struct Tuning {
     /// The table that holds a copy of the audit log, as changes name it: `database.schema.table`; empty if there is none.
     /// Copies are not audited again; any other change of it is a finding.
     pub mirror_table: String,
+    /// Objectives: the share of requests that should be good, parts per million, by service; `*` for those without one of
+    /// their own. Without any, error budgets are not judged.
+    pub objectives: BTreeMap<String, i64>,
     /// What is done with commands until an order says otherwise.
     pub mode: Mode,
     /// The detectors' limits.
@@ -104,6 +108,7 @@ impl Default for Tuning {
             audit_partitions: 4,
             origin: evenkeel_schemas::audit::ORIGIN.to_owned(),
             mirror_table: String::new(),
+            objectives: BTreeMap::new(),
             mode: Mode::Observe,
             detection: Detection::default(),
             recovery: Recovery::default(),
@@ -135,6 +140,7 @@ impl Tuning {
             ("baseline_windows: some of 10s, 1m, 5m and 1h, in this order", self.said_windows().is_some()),
             ("audit_partitions: 1 to 256", (1..=256).contains(&self.audit_partitions)),
             ("mirror_table: at most 256 bytes", self.mirror_table.len() <= 256),
+            ("objectives: 1 to 999999", self.objectives.values().all(|share| (1..1_000_000).contains(share))),
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),

@@ -1,14 +1,17 @@
 //! `vitals`: what nodes say of themselves in, telemetry and heartbeats, and what was found of the audit log; verdicts about
 //! it out.
 
+use crate::budgets::Budgets;
 use crate::epochs::Epochs;
 use crate::findings::{Finding, Findings};
-use crate::operators::epochwise::{alone, epochwise};
+use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keys, hash_of};
 use crate::policy::{Order, Policy};
 use crate::recovery::News;
 use crate::saturation::{Sample, Saturation};
+use crate::signals::{Point, Signals};
 use crate::silence::{Sign, Silence};
+use crate::versions::Versions;
 use crate::worker::Start;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
@@ -30,6 +33,7 @@ pub(crate) enum Vital {
 /// Judges metrics, heartbeats and findings, by their keys.
 pub(crate) fn vitals<'s>(
     vitals: Stream<'s, u64, Vec<(String, Vital)>>,
+    of_keys: Stream<'s, u64, Vec<News>>,
     epochs: &Epochs,
     start: &Start,
 ) -> Stream<'s, u64, Vec<News>> {
@@ -40,32 +44,61 @@ pub(crate) fn vitals<'s>(
         Keys::recovered(Saturation { limits: limits.clone(), intervals: intervals.clone() }, state, place);
     let mut silence = Keys::recovered(Silence { limits: limits.clone(), intervals: intervals.clone() }, state, place);
     let mut findings = Keys::recovered(Findings(limits.clone()), state, place);
+    let machine = Signals { limits: limits.clone(), intervals: intervals.clone() };
+    let mut signals = Keys::recovered(machine, state, place);
+    let machine = Versions { limits: limits.clone(), intervals: intervals.clone() };
+    let mut versions = Keys::recovered(machine, state, place);
+    let objectives = start.tuning.objectives.clone();
+    let mut budgets = Keys::recovered(Budgets { limits: limits.clone(), intervals, objectives }, state, place);
     let mut verdicts = Vec::new();
     let by_key = Exchange::new(|(key, vital): &(String, Vital)| match vital {
         Vital::Order(worker, _) => *worker,
         _ => hash_of(key),
     });
-    epochwise("vitals", (vitals, by_key), alone(), epochs, move |now, vitals, _, news, put| {
-        if now.warm {
-            return;
-        }
-        let (mut samples, mut signs, mut found, mut orders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (key, vital) in vitals.into_iter().flatten() {
-            match vital {
-                Vital::Sample(sample) => samples.push((key, sample)),
-                Vital::Sign(sign) => signs.push((key, sign)),
-                Vital::Finding(finding) => found.push((key, finding)),
-                Vital::Order(_, order) => orders.push(order),
+    epochwise(
+        "vitals",
+        (vitals, by_key),
+        Some((of_keys, Exchange::new(News::route))),
+        epochs,
+        move |now, vitals, of_keys, news, put| {
+            if now.warm {
+                return;
             }
-        }
-        orders.sort();
-        for order in &orders {
-            saturation.machine.intervals.hear(&order.control);
-            silence.machine.intervals.hear(&order.control);
-        }
-        saturation.step(now, samples, &mut verdicts, put);
-        silence.step(now, signs, &mut verdicts, put);
-        findings.step(now, found, &mut verdicts, put);
-        news.extend(verdicts.drain(..).map(News::Verdict));
-    })
+            let (mut samples, mut signs, mut found, mut orders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for (key, vital) in vitals.into_iter().flatten() {
+                match vital {
+                    Vital::Sample(sample) => samples.push((key, sample)),
+                    Vital::Sign(sign) => signs.push((key, sign)),
+                    Vital::Finding(finding) => found.push((key, finding)),
+                    Vital::Order(_, order) => orders.push(order),
+                }
+            }
+            let (mut points, mut of_services, mut of_versions) = (Vec::new(), Vec::new(), Vec::new());
+            points.extend(samples.iter().map(|(_, sample)| Point::from(sample)).map(|point| (point.key(), point)));
+            for minute in of_keys.into_iter().flatten().filter_map(News::minute) {
+                let service = minute.key.service().to_owned();
+                if minute.key.0.len() > 1 {
+                    of_versions.push((service, minute));
+                    continue;
+                }
+                points.extend(Point::of(&minute).into_iter().map(|point| (point.key(), point)));
+                of_services.push((service, minute));
+            }
+            orders.sort();
+            for order in &orders {
+                saturation.machine.intervals.hear(&order.control);
+                silence.machine.intervals.hear(&order.control);
+                signals.machine.intervals.hear(&order.control);
+                budgets.machine.intervals.hear(&order.control);
+                versions.machine.intervals.hear(&order.control);
+            }
+            saturation.step(now, samples, &mut verdicts, put);
+            silence.step(now, signs, &mut verdicts, put);
+            findings.step(now, found, &mut verdicts, put);
+            signals.step(now, points, &mut verdicts, put);
+            budgets.step(now, of_services, &mut verdicts, put);
+            versions.step(now, of_versions, &mut verdicts, put);
+            news.extend(verdicts.drain(..).map(News::Verdict));
+        },
+    )
 }

@@ -15,8 +15,20 @@ pub enum Detector {
     ErrorBurst,
     /// The error rate against its own longer baseline.
     ErrorRate,
+    /// The number of requests against what is usual: a drop, or none at all.
+    Traffic,
     /// The latency against its own longer baseline.
     Latency,
+    /// An error budget burns too fast.
+    BudgetBurn,
+    /// A version against the other versions of its service.
+    Canary,
+    /// A gauge that creeps towards its limit over hours.
+    Leak,
+    /// A breach that is foreseen.
+    Forecast,
+    /// A signal, any series of numbers, against its own past.
+    Signal,
     /// Somebody found the audit log, or a copy of it, other than it should be.
     AuditIntegrity,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Requests of a span of time.
 ///
 /// Counts above 2^40 and spans above 2^20 s (twelve days) count as that: so products of them fit in 128 bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Volume {
     /// Requests.
     pub requests: i64,

@@ -12,6 +12,7 @@ mod limits;
 mod missing;
 mod relative;
 mod saturation;
+pub mod series;
 mod shift;
 mod traffic;
 

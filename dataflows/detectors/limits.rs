@@ -41,6 +41,8 @@ pub struct Detection {
     /// What was found wrong with the audit log stands so long after it was found last, s; who looks for it on a schedule
     /// should look more often.
     pub finding_s: i64,
+    /// Signals that page when they are unlike their own past, by name; the others are recorded.
+    pub paging_signals: Vec<String>,
     /// When the number of requests is a finding.
     pub traffic: TrafficLimits,
     /// When an error budget burns too fast.
@@ -249,6 +251,7 @@ impl Default for Detection {
             watch_per_mille: 700,
             missed_heartbeats: 3,
             finding_s: 600,
+            paging_signals: Vec::new(),
             traffic: TrafficLimits::default(),
             burn: BurnLimits::default(),
             canary: CanaryLimits::default(),

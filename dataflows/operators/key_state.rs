@@ -12,6 +12,8 @@ pub(crate) struct KeyState {
     pub key: Arc<Key>,
     /// The epoch in which the key was admitted.
     pub admitted: u64,
+    /// The first tick after that.
+    pub since_tick: i64,
     /// What each window keeps.
     pub totals: [Tally; WINDOWS.len()],
     /// What the longest window keeps, in numbers; to be made anew if `is_stale`.
@@ -21,6 +23,8 @@ pub(crate) struct KeyState {
     pub errors_in: u64,
     /// So many more ticks go to the detectors, whatever they show.
     pub watched: u32,
+    /// So many more minutes do.
+    pub watched_minutes: u32,
     /// The newest minute in which something was counted that is no longer open.
     pub newest_minute: i64,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod epochwise;
 pub(crate) mod fold;
 mod key_state;
+pub(crate) mod minutes;
 mod open;
 mod open_ticks;
 mod season;

@@ -48,9 +48,14 @@ impl Season {
         slot - 1..=slot + 1
     }
 
-    /// What a key showed in a slot.
-    pub fn get(&self, slot: i64, id: KeyId) -> Option<&Statistics> {
-        self.0.get(&slot)?.get(&id)
+    /// What a key showed in a slot, if the slot is known; nothing if it had no requests.
+    pub fn get(&self, slot: i64, id: KeyId) -> Option<Option<&Statistics>> {
+        self.0.get(&slot).map(|shown| shown.get(&id))
+    }
+
+    /// Whether a key is among those that have a season.
+    pub fn knows(&self, id: KeyId) -> bool {
+        self.0.values().any(|shown| shown.contains_key(&id))
     }
 
     /// Puts a slot in its place; what is older than two weeks goes.

@@ -130,11 +130,22 @@ impl Shard {
     }
 
     /// Takes in a key; it is watched for so many ticks.
-    pub fn admit(&mut self, id: KeyId, key: Arc<Key>, epoch: u64, watched: u32) -> u32 {
+    pub fn admit(&mut self, id: KeyId, key: Arc<Key>, (epoch, since_tick): (u64, i64), watched: u32) -> u32 {
         let (totals, usual) = (Default::default(), Statistics::default());
         let (errors_in, newest_minute) = (0, i64::MIN / 60);
-        let state =
-            KeyState { id, key, admitted: epoch, totals, usual, is_stale: false, errors_in, watched, newest_minute };
+        let state = KeyState {
+            id,
+            key,
+            admitted: epoch,
+            since_tick,
+            totals,
+            usual,
+            is_stale: false,
+            errors_in,
+            watched,
+            watched_minutes: watched,
+            newest_minute,
+        };
         let index = self.free.pop().unwrap_or(self.keys.len() as u32);
         if index as usize == self.keys.len() {
             self.keys.push(None);
@@ -281,7 +292,8 @@ impl Shard {
         self.key(index).is_idle(self.open_tick, self.open.counted(index))
     }
 
-    fn entries(&self, (width, number): (usize, i64)) -> impl Iterator<Item = (KeyId, u32)> {
+    /// The keys that counted something in a slot, by index.
+    pub fn entries(&self, (width, number): (usize, i64)) -> impl Iterator<Item = (KeyId, u32)> {
         self.rings[width].get(number).into_iter().flat_map(Slot::iter).map(|(id, index, _)| (id, index))
     }
 

@@ -3,6 +3,7 @@
 use super::season::PRECEDENTS;
 use super::shard::{Closed, Shard};
 use super::slot::add;
+use super::span::RECENT;
 use super::window::{Observation, Observed, key_record};
 use crate::Output;
 use crate::intervals::Intervals;
@@ -12,6 +13,9 @@ use evenkeel_detectors::{Detection, Judgement, is_quiet, judge_errors, judge_lat
 use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
 use serde::Serialize;
 use std::sync::Arc;
+
+/// By this window a key is judged that has too few requests for a shorter one.
+const TRICKLE: usize = 2;
 
 /// Statistics without latencies: those cost a walk over the histogram.
 fn counts(tally: &Tally) -> Statistics {
@@ -52,6 +56,7 @@ impl Teller<'_> {
             self.observe(shard, *index, tick);
         }
         if closed.ticked {
+            self.minute(shard, tick);
             self.baselines(shard, tick);
         }
         for index in &closed.idle {
@@ -74,11 +79,18 @@ impl Teller<'_> {
 
     /// Tells the detectors what a tick of a key shows, unless that is nothing unusual and was not of late.
     fn observe(&mut self, shard: &mut Shard, index: u32, tick: i64) {
+        if shard.key(index).recent().requests == 0 {
+            self.silence(shard, index, (tick, WINDOWS[RECENT].length_s));
+        }
         let limits = &self.tuning.detection;
         shard.tick(tick, shard.key(index), &mut self.scratch);
         // A busy key is judged by the second, a quiet one by its shortest window.
         let busy = self.scratch.requests >= limits.min_requests;
         let state = shard.key(index);
+        let few = !busy && state.recent().requests < limits.min_requests;
+        if few && state.totals[TRICKLE].errors + state.recent().errors >= limits.min_errors {
+            return self.observe_trickle(shard, index, tick);
+        }
         let span = if busy { &self.scratch } else { state.recent() };
         // Without a history latencies are not judged, and errors that are few without one are few with any.
         let none = Statistics::default();
@@ -86,6 +98,18 @@ impl Teller<'_> {
             return;
         }
         let span = Statistics::from(span);
+        self.compare(shard, index, tick, span);
+    }
+
+    /// A key of few requests and some errors is judged by five minutes of them.
+    fn observe_trickle(&mut self, shard: &mut Shard, index: u32, tick: i64) {
+        let span = shard.statistics(TRICKLE, shard.key(index), &mut self.scratch);
+        self.compare(shard, index, tick, span);
+    }
+
+    /// Says what a span shows beside what is usual, unless that is nothing unusual and was not of late.
+    fn compare(&mut self, shard: &mut Shard, index: u32, tick: i64, span: Statistics) {
+        let limits = &self.tuning.detection;
         let usual = shard.usual(index, limits.min_history, self.intervals);
         let state = shard.key_mut(index);
         if !is_quiet(&span, &usual, limits) {
@@ -110,7 +134,9 @@ impl Teller<'_> {
     ) -> (bool, bool) {
         let limits = &self.tuning.detection;
         let precedented = |judge: fn(&Statistics, &Statistics, &Detection) -> Judgement| {
-            let alike = |then: &Statistics| then.requests >= limits.min_history && !judge(span, then, limits).exceeds;
+            let alike = |then: Option<&Statistics>| {
+                then.is_some_and(|then| then.requests >= limits.min_history && !judge(span, then, limits).exceeds)
+            };
             judge(span, usual, limits).fires
                 && shard.precedents(shard.key(index), tick, self.intervals, alike) >= PRECEDENTS
         };

@@ -5,6 +5,7 @@ use super::season::{DAYS, SLOT_S, Season};
 use super::shard::Shard;
 use super::span::{LONGEST, UNUSUAL_S};
 use crate::intervals::Intervals;
+use evenkeel_detectors::Volume;
 use evenkeel_schemas::{KeyId, Statistics, Tally};
 use std::ops::Range;
 
@@ -28,6 +29,41 @@ impl Shard {
         let excluded = intervals.excluded(state.key.service(), &(kept.start..self.open_tick() - UNUSUAL_S), MINUTE_S);
         self.add_but(&mut tally, state.id, kept.start..self.open_tick() - UNUSUAL_S, &excluded);
         Statistics::from(&tally)
+    }
+
+    /// How many requests are usual, in which time: what the longest window keeps, since the key is counted.
+    pub fn usual_volume(&self, state: &KeyState, intervals: &Intervals) -> Volume {
+        let kept = self.kept(LONGEST, self.open_tick());
+        let since = kept.start.max((state.since_tick + MINUTE_S - 1).div_euclid(MINUTE_S) * MINUTE_S);
+        let seconds = since..kept.end.max(since);
+        let excluded = intervals.excluded(state.key.service(), &seconds, MINUTE_S);
+        let span_s = seconds.end - since - excluded.iter().map(|gap| gap.end - gap.start).sum::<i64>();
+        if excluded.is_empty() && since == kept.start {
+            return Volume { requests: state.totals[LONGEST].requests, span_s };
+        }
+        let mut tally = Tally::default();
+        self.add_but(&mut tally, state.id, seconds, &excluded);
+        Volume { requests: tally.requests, span_s }
+    }
+
+    /// How many requests a key had in `ticks`.
+    pub fn requests(&self, id: KeyId, ticks: Range<i64>) -> i64 {
+        let mut tally = Tally::default();
+        self.add_ticks(&mut tally, id, ticks);
+        tally.requests
+    }
+
+    /// Errors and requests of a key in the last `span_s`: exact up to an hour, then by whole slots of the season.
+    pub fn counted(&self, state: &KeyState, span_s: i64) -> (i64, i64) {
+        let (open, mut tally) = (self.open_tick(), Tally::default());
+        if span_s <= 3_600 {
+            self.add_ticks(&mut tally, state.id, open - span_s..open);
+            return (tally.errors, tally.requests);
+        }
+        let begun = open.div_euclid(SLOT_S);
+        self.add_ticks(&mut tally, state.id, begun * SLOT_S..open);
+        let slots = (begun - span_s / SLOT_S..begun).filter_map(|slot| self.season.get(slot, state.id).flatten());
+        slots.fold((tally.errors, tally.requests), |sum, slot| (sum.0 + slot.errors, sum.1 + slot.requests))
     }
 
     /// What the longest window keeps of a key, without what was excluded.
@@ -57,7 +93,7 @@ impl Shard {
         state: &KeyState,
         tick: i64,
         intervals: &Intervals,
-        alike: impl Fn(&Statistics) -> bool,
+        alike: impl Fn(Option<&Statistics>) -> bool,
     ) -> usize {
         let excluded = |slot: i64| {
             let seconds = slot * SLOT_S..(slot + 1) * SLOT_S;

@@ -17,11 +17,12 @@ use crate::Output;
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::lookup::Lookup;
+use crate::minutes::Minute;
 use crate::policy::{Order, Policy};
 use crate::sheaf::{Contribution, Sheaf};
 use crate::state::{State, from_json, json, record};
 use crate::tuning::{SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning};
-use evenkeel_detectors::judge_burst;
+use evenkeel_detectors::{Volume, judge_burst};
 use evenkeel_schemas::{Dimension, Key, KeyId, Statistics, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +53,12 @@ pub(crate) enum Observation {
         /// Whether errors, and latency, were as high at this time on earlier days.
         precedented: (bool, bool),
     },
+    /// A minute closed: its requests, those that are usual, and whether there were as few at this time on earlier days.
+    Volume { at_us: i64, seen: Volume, usual: Volume, precedented: bool },
+    /// A minute closed; what it showed, for those who follow a key by the minute.
+    Minute(Box<Minute>),
+    /// There were no requests since then; if there are none until `due_us`, that is a result.
+    Silent { since_us: i64, due_us: i64, usual: Volume },
     /// The key holds nothing any more.
     Evicted,
 }
@@ -63,6 +70,8 @@ pub(crate) type Observed = (KeyId, (Observation, Arc<Key>));
 struct Admission {
     key: Key,
     epoch: u64,
+    /// The first tick after it.
+    since_tick: i64,
 }
 
 pub(crate) fn shard_of(id: KeyId) -> u64 {
@@ -113,10 +122,15 @@ impl Windows {
         let numbers = (index..SHARDS).step_by(peers as usize);
         let mut shards = numbers.map(|number| recovered.shard(number, tuning)).collect::<Vec<_>>();
         for (id, value) in recovered.state.under("key/") {
-            let Admission { key, epoch } = from_json(value);
+            let Admission { key, epoch, since_tick } = from_json(value);
             let id = id.parse().expect("keys were committed whole");
             if shard_of(id) % peers == index {
-                shards[(shard_of(id) / peers) as usize].admit(id, Arc::new(key), epoch, tuning.detection.of + 1);
+                shards[(shard_of(id) / peers) as usize].admit(
+                    id,
+                    Arc::new(key),
+                    (epoch, since_tick),
+                    tuning.detection.of + 1,
+                );
             }
         }
         for shard in &mut shards {
@@ -218,10 +232,11 @@ impl Windows {
         if let Some(index) = shard.index_of(id) {
             return index;
         }
-        let admission = Admission { key: (*key).clone(), epoch: now.epoch.0 };
+        let admission =
+            Admission { key: (*key).clone(), epoch: now.epoch.0, since_tick: now.now_us.div_euclid(TICK_US) + 1 };
         put.push(record(key_record(id), Some(json(&admission))));
         said.push((id, (Observation::Admitted, Arc::clone(&key))));
-        shard.admit(id, key, now.epoch.0, 0)
+        shard.admit(id, key, (admission.epoch, admission.since_tick), 0)
     }
 
     #[inline]

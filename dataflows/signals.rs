@@ -1,0 +1,245 @@
+//! `signals`: any series of numbers by its key, a value a minute; verdicts when it is unlike its own past, when a limited
+//! one leaks, and when its limit will be reached.
+//!
+//! A service has four of them: requests, errors in a million, median and 99th percentile of the latency of each minute. A
+//! gauge or counter has one, the first value of each minute.
+//!
+//! # Decision
+//! What is only unlike its own past is recorded and pages nobody unless [`crate::Detection`] names the signal: of a
+//! hundred series one is unusual every few hours, and nobody should be woken for that. A leak and a breach that is foreseen
+//! are judged against a limit somebody set, and page.
+
+use crate::detect::{cleared, held_back, turn, verdict};
+use crate::epochs::Moment;
+use crate::intervals::Intervals;
+use crate::minutes::Minute;
+use crate::operators::fold::{Keyed, Machine, hash_of};
+use crate::saturation::Sample;
+use crate::state::from_json;
+use crate::tuning::TICK_US;
+use evenkeel_detectors::series::{Assessment, Series};
+use evenkeel_detectors::{Detection, Forecast, Judgement, Latch, Leak, judge_forecast};
+use evenkeel_schemas::{Decision, Detector, Dimension, Key, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// A minute, µs.
+const MINUTE_US: i64 = 60 * TICK_US;
+
+/// A signal that is not heard of for so long is forgotten, µs.
+const FORGET_US: i64 = 24 * 3600 * TICK_US;
+
+/// An alert ends after so many values without one.
+const UNUSUAL: (u32, u32) = (1, 10);
+/// A leak is judged twice an hour.
+const LEAKS: (u32, u32) = (1, 2);
+/// A forecast is made every ten minutes.
+const FORECASTS: (u32, u32) = (1, 3);
+
+/// Judges signals; keyed by service, node and name.
+pub(crate) struct Signals {
+    pub limits: Detection,
+    pub intervals: Intervals,
+}
+
+/// Service, node and name of a signal, with zeroes between them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SignalKey(String);
+
+impl Keyed for SignalKey {
+    /// What a service shows is kept with its minutes, what a node shows with its telemetry.
+    fn route(&self) -> u64 {
+        match self.0.split_once("\0\0") {
+            Some((service, _)) => hash_of(service),
+            None => hash_of(&self.0),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+/// A value of a signal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Point {
+    pub at_us: i64,
+    pub service: String,
+    pub node: String,
+    pub name: String,
+    pub value_milli: i64,
+    pub limit_milli: Option<i64>,
+}
+
+impl Point {
+    /// The key of its signal.
+    pub fn key(&self) -> SignalKey {
+        SignalKey(format!("{}\0{}\0{}", self.service, self.node, self.name))
+    }
+
+    /// What a minute of a service says: its four signals.
+    pub fn of(minute: &Minute) -> Vec<Self> {
+        let seen = &minute.seen;
+        let errors = (seen.requests > 0).then(|| seen.errors.saturating_mul(1_000_000) / seen.requests);
+        let latency = |us: u64| (seen.requests > 0).then_some(us.cast_signed());
+        let values = [
+            ("requests", Some(seen.requests)),
+            ("errors_per_million", errors),
+            ("latency_p50_us", latency(seen.p50_us)),
+            ("latency_p99_us", latency(seen.p99_us)),
+        ];
+        let point = |(name, value): (&str, Option<i64>)| {
+            Some(Self {
+                at_us: minute.minute * MINUTE_US,
+                service: minute.key.service().to_owned(),
+                node: String::new(),
+                name: name.to_owned(),
+                value_milli: value?.saturating_mul(1_000),
+                limit_milli: None,
+            })
+        };
+        values.into_iter().filter_map(point).collect()
+    }
+}
+
+impl From<&Sample> for Point {
+    fn from(sample: &Sample) -> Self {
+        let Sample { event_time_us: at_us, service, node, name, value_milli, limit_milli, .. } = sample.clone();
+        Self { at_us, service, node, name, value_milli, limit_milli }
+    }
+}
+
+/// What is kept of a signal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Signal {
+    /// The last minute of which a value was heard.
+    minute: Option<i64>,
+    series: Series,
+    unusual: Latch<Verdict>,
+    limited: Option<Limited>,
+}
+
+/// What is kept of a signal with a limit besides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Limited {
+    leak: Leak,
+    leaks: Latch<Verdict>,
+    forecast: Forecast,
+    foreseen: Latch<Verdict>,
+}
+
+impl Machine for Signals {
+    type Key = SignalKey;
+    type Input = Point;
+    type State = Signal;
+    type Said = Verdict;
+    const NAME: &'static str = "signals";
+
+    fn hear(&self, _key: &SignalKey, state: &mut Signal, point: Point, _now: Moment, said: &mut Vec<Verdict>) {
+        let minute = point.at_us.div_euclid(MINUTE_US);
+        let seconds = minute * 60..(minute + 1) * 60;
+        let known = state.minute.is_some_and(|last| minute <= last);
+        // What is excluded teaches nothing.
+        if known || !self.intervals.excluded(&point.service, &seconds, 60).is_empty() {
+            return;
+        }
+        state.minute = Some(minute);
+        self.unusual(state, &point, said);
+        if let Some(limit_milli) = point.limit_milli {
+            self.limited(state.limited.get_or_insert_default(), &point, limit_milli, said);
+        }
+    }
+
+    fn alarm(&self, state: &Signal) -> Option<i64> {
+        state.minute.map(|minute| minute * MINUTE_US + FORGET_US)
+    }
+
+    fn wake(&self, _key: &SignalKey, state: &mut Signal, now: Moment, said: &mut Vec<Verdict>) {
+        said.extend(standing_in(std::mem::take(state)).map(|began| cleared(began, now.now_us, "no_values")));
+    }
+}
+
+impl Signals {
+    fn unusual(&self, state: &mut Signal, point: &Point, said: &mut Vec<Verdict>) {
+        // The value is exact to the thousandth up to 2^53 thousandths; beyond, it is rounded alike everywhere.
+        let value = point.value_milli as f64 / 1_000.0;
+        let Ok(assessment) = state.series.next(point.at_us.div_euclid(TICK_US), value) else { return };
+        let alerts = assessment.alert > 0.0;
+        let reason = assessment.reason.name();
+        let judgement = Judgement { fires: alerts, exceeds: alerts, reason };
+        let evidence = || words(point, value, &assessment);
+        if self.limits.paging_signals.contains(&point.name) {
+            return turn(
+                &mut state.unusual,
+                &key(point),
+                (Detector::Signal, UNUSUAL),
+                judgement,
+                point.at_us,
+                &evidence,
+                said,
+            );
+        }
+        if alerts {
+            let verdict = verdict(&key(point), Detector::Signal, reason, point.at_us, evidence());
+            said.push(Verdict { decision: Decision::Hold, ..verdict });
+        }
+    }
+
+    fn limited(&self, state: &mut Limited, point: &Point, limit_milli: i64, said: &mut Vec<Verdict>) {
+        let muted =
+            |judgement| held_back(judgement, "maintenance", || self.intervals.mute(&point.service, point.at_us));
+        let of = |milli: i64| milli / 1_000;
+        if state.leak.take(point.at_us, point.value_milli) {
+            let found = state.leak.judge(limit_milli, &self.limits.leak);
+            let evidence = || {
+                let (name, slope, hours) =
+                    (&point.name, of(found.slope_milli_per_hour), found.hours_to_limit.unwrap_or(0));
+                format!(
+                    "{name} at {} of {}, {slope} more an hour, full in {hours} h",
+                    of(point.value_milli),
+                    of(limit_milli)
+                )
+            };
+            let rule = (Detector::Leak, LEAKS);
+            turn(&mut state.leaks, &key(point), rule, muted(found.judgement), point.at_us, &evidence, said);
+        }
+        if state.forecast.take(point.at_us, point.value_milli) {
+            let next = state.forecast.next(&self.limits.forecast);
+            let (judgement, ahead) = judge_forecast(state.forecast.last_milli(), &next, limit_milli);
+            let evidence = || {
+                let band =
+                    ahead.and_then(|ahead| next.get(ahead - 1)).map(|band| (of(band.low_milli), of(band.high_milli)));
+                let (low, high) = band.unwrap_or_default();
+                let minutes = ahead.unwrap_or_default() * 10;
+                format!("{} {low} to {high} in {minutes} min, where {} is the limit", point.name, of(limit_milli))
+            };
+            let rule = (Detector::Forecast, FORECASTS);
+            turn(&mut state.foreseen, &key(point), rule, muted(judgement), point.at_us, &evidence, said);
+        }
+    }
+}
+
+/// The key of a signal's verdicts.
+fn key(point: &Point) -> Key {
+    let node = (!point.node.is_empty()).then_some((Dimension::Node, point.node.as_str()));
+    Key::new([(Dimension::Service, point.service.as_str())].into_iter().chain(node))
+}
+
+fn words(point: &Point, value: f64, assessment: &Assessment) -> String {
+    let Assessment { score, expected, low, high, .. } = assessment;
+    format!("{} {value:.3}, expected {expected:.3} ({low:.3} to {high:.3}), score {score:.3}", point.name)
+}
+
+fn standing_in(state: Signal) -> impl Iterator<Item = Verdict> {
+    let limited = state.limited.into_iter().flat_map(|limited| [limited.leaks, limited.foreseen]);
+    let latches = std::iter::once(state.unusual).chain(limited);
+    latches.filter_map(|latch| latch.said().cloned()).collect::<Vec<_>>().into_iter()
+}
+
+/// The verdicts that stand in a committed state.
+pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
+    standing_in(from_json(state)).collect()
+}

@@ -1,0 +1,118 @@
+//! What is judged by the minute: error budgets, versions, gauges that leak or will reach their limit, signals.
+
+mod common;
+#[path = "common/world.rs"]
+mod world;
+
+use common::{Dice, START_US, assert_same, digest, resume, run};
+use evenkeel_dataflows::{Changes, Detection, Resume, TICK_US, Tuning};
+use evenkeel_schemas::{Decision, Detector, Dimension, Verdict};
+use world::{World, all_verdicts, calm};
+
+/// Fires and clears of a detector: minute, decision, reason.
+fn edges(changes: &[Changes], detector: Detector) -> Vec<(i64, Decision, String)> {
+    let edges = of(changes, detector).into_iter().filter(|it| it.decision != Decision::Hold);
+    edges.map(|it| ((it.at_us - START_US) / TICK_US / 60, it.decision, it.reason)).collect()
+}
+
+fn of(changes: &[Changes], detector: Detector) -> Vec<Verdict> {
+    all_verdicts(changes).into_iter().filter(|it| it.detector == detector).collect()
+}
+
+#[test]
+fn a_budget_that_burns_is_said_and_ends() {
+    let requests = |second: i64, dice: &mut Dice| {
+        let share = if (1_200..2_400).contains(&second) { 15 } else { 5_000 };
+        (0..25).map(|_| (2_000 + dice.below(3_000), dice.below(share) == 0)).collect()
+    };
+    let objectives = [("*".to_owned(), 999_000)].into();
+    let tuning = Tuning { objectives, ..Tuning::default() };
+    let world = World { seconds: 3_600, epoch_s: 5, requests: Box::new(requests), tuning, ..World::default() };
+    let edges = edges(&world.run(1), Detector::BudgetBurn);
+    let [(fired, Decision::Fire, reason), (cleared, Decision::Clear, _)] = edges.as_slice() else {
+        panic!("{edges:?}")
+    };
+    assert_eq!(reason, "burn_fast");
+    assert!((22..32).contains(fired) && (40..50).contains(cleared), "{edges:?}");
+}
+
+/// Version 2 has so many more errors in a thousand.
+fn versions(extra_per_mille: u64) -> World {
+    let requests = move |second: i64, dice: &mut Dice| {
+        let rest = |n: u64, dice: &mut Dice| {
+            let extra = if n == 0 && second >= 900 { extra_per_mille } else { 0 };
+            (2_000 + dice.below(3_000), dice.below(1_000) < 3 + extra)
+        };
+        (0..20).map(|n| rest(n % 10, dice)).collect()
+    };
+    World { seconds: 5_400, epoch_s: 5, requests: Box::new(requests), versions: true, ..World::default() }
+}
+
+#[test]
+fn a_worse_version_is_found_and_an_equal_one_is_not() {
+    let found = of(&versions(100).run(1), Detector::Canary);
+    let first = found.iter().find(|verdict| verdict.decision == Decision::Fire).expect("ten in a hundred are found");
+    assert_eq!((first.key.get(Dimension::Version), first.reason.as_str()), (Some("2"), "regressed"));
+    let minute = (first.at_us - START_US) / TICK_US / 60;
+    assert!((16..25).contains(&minute), "{first:?}");
+    let equal = of(&versions(0).run(1), Detector::Canary);
+    assert!(equal.iter().all(|verdict| verdict.decision == Decision::Hold), "{equal:?}");
+}
+
+fn gauge(seconds: i64, gauge: impl Fn(i64) -> f64 + 'static) -> World {
+    let requests = |second: i64, dice: &mut Dice| if second % 600 == 0 { calm(dice) } else { Vec::new() };
+    World { seconds, epoch_s: 5, requests: Box::new(requests), gauge: Some(Box::new(gauge)), ..World::default() }
+}
+
+#[test]
+fn a_leak_is_found_hours_before_the_limit() {
+    let sway = |second: i64| f64::from((second / 20 % 7) as i32);
+    let world = gauge(8 * 3_600, move |second| 300.0 + second as f64 / 3_600.0 * 60.0 + sway(second));
+    let changes = world.run(1);
+    let leaks = edges(&changes, Detector::Leak);
+    let Some((fired, Decision::Fire, reason)) = leaks.first() else { panic!("{leaks:?}") };
+    assert!(reason == "rising_steadily" && *fired < 8 * 60, "{leaks:?}");
+    let steady = gauge(8 * 3_600, move |second| 500.0 + sway(second)).run(1);
+    assert_eq!(edges(&steady, Detector::Leak), []);
+    assert_eq!(edges(&steady, Detector::Forecast), []);
+}
+
+#[test]
+fn a_signal_is_recorded_and_pages_only_if_it_is_named() {
+    let jump = |second: i64| if second < 6 * 3_600 { 200.0 + f64::from((second / 20 % 5) as i32) } else { 420.0 };
+    let recorded = of(&gauge(7 * 3_600, jump).run(1), Detector::Signal);
+    let memory = |verdict: &&Verdict| verdict.evidence.starts_with("memory.used_mib 420");
+    assert_eq!(recorded.iter().find(memory).map(|verdict| verdict.decision), Some(Decision::Hold), "{recorded:?}");
+    let detection = Detection { paging_signals: vec!["memory.used_mib".to_owned()], ..Detection::default() };
+    let tuning = Tuning { detection, ..Tuning::default() };
+    let said = of(&World { tuning, ..gauge(7 * 3_600, jump) }.run(1), Detector::Signal);
+    assert_eq!(said.iter().find(memory).map(|verdict| verdict.decision), Some(Decision::Fire), "{said:?}");
+}
+
+#[test]
+fn workers_and_restarts_leave_no_trace() {
+    let objectives = [("s".to_owned(), 999_000)].into();
+    let detection = Detection { paging_signals: vec!["requests".to_owned()], ..Detection::default() };
+    let tuning = Tuning { objectives, detection, ..Tuning::default() };
+    let world = World {
+        seconds: 2_400,
+        gauge: Some(Box::new(|second| 300.0 + second as f64 / 10.0)),
+        tuning: tuning.clone(),
+        ..versions(400)
+    };
+    let epochs = world.epochs();
+    let calm = run(&tuning, 1, 500, Resume::default(), &epochs);
+    assert!(!of(&calm, Detector::Canary).is_empty() && !of(&calm, Detector::BudgetBurn).is_empty());
+    for (workers, size) in [(2, 500), (4, 17)] {
+        assert_eq!(
+            digest(&calm),
+            digest(&run(&tuning, workers, size, Resume::default(), &epochs)),
+            "{workers} workers"
+        );
+    }
+    for cut in [150, 251, 300, 360] {
+        let after = run(&tuning, 2, 500, resume(&tuning, &calm[..cut]), &epochs);
+        after.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
+        assert_eq!(after.len(), calm.len() - cut);
+    }
+}

@@ -30,7 +30,7 @@ impl Policy {
         match control {
             Control::SetMode { service, mode, .. } => drop(self.modes.insert(service.clone(), *mode)),
             Control::KillSwitch { engaged, .. } => self.killed = *engaged,
-            Control::RetireNode { .. } => {}
+            Control::RetireNode { .. } | Control::Link { .. } | Control::Unlink { .. } | Control::Change { .. } => {}
         }
     }
 

@@ -76,6 +76,9 @@ pub struct Tuning {
 pub struct Recovery {
     /// An incident ends when nothing of it was seen for so long, s.
     pub linger_s: i64,
+    /// An incident that opens so soon after another was paged is held so long before it is paged; a root that moved is
+    /// paged once it has stayed so long, s.
+    pub settle_s: i64,
     /// No second command of one kind for one target within, s.
     pub cooldown_s: i64,
     /// A circuit stays open so long before it is tried, s.
@@ -113,7 +116,7 @@ impl Default for Tuning {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { linger_s: 10, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
+        Self { linger_s: 10, settle_s: 5, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
     }
 }
 
@@ -139,6 +142,7 @@ impl Tuning {
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
             ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
+            ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
         ];
         match rules.iter().find(|(_, holds)| !holds) {

@@ -39,6 +39,42 @@ pub enum Control {
         /// The node.
         node: String,
     },
+    /// A service calls another; holds for a week, unless it is said again.
+    Link {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service that calls.
+        caller: String,
+        /// The service that is called.
+        callee: String,
+    },
+    /// A service does not call another any more.
+    Unlink {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service that called.
+        caller: String,
+        /// The service that was called.
+        callee: String,
+    },
+    /// Something was changed about a service: a deploy, a flag, a configuration. An incident that begins soon after names it.
+    Change {
+        /// When it took effect, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who did it.
+        by: String,
+        /// The service.
+        service: String,
+        /// What, e.g. `deploy` or `flag new-checkout on`.
+        what: String,
+        /// The version since then; empty if it has none.
+        #[serde(default)]
+        version: String,
+    },
 }
 
 impl Control {
@@ -47,23 +83,32 @@ impl Control {
         match self {
             Self::SetMode { event_time_us, .. }
             | Self::KillSwitch { event_time_us, .. }
-            | Self::RetireNode { event_time_us, .. } => *event_time_us,
+            | Self::RetireNode { event_time_us, .. }
+            | Self::Link { event_time_us, .. }
+            | Self::Unlink { event_time_us, .. }
+            | Self::Change { event_time_us, .. } => *event_time_us,
         }
     }
 
     /// Who gave it.
     pub fn by(&self) -> &str {
         match self {
-            Self::SetMode { by, .. } | Self::KillSwitch { by, .. } | Self::RetireNode { by, .. } => by,
+            Self::SetMode { by, .. }
+            | Self::KillSwitch { by, .. }
+            | Self::RetireNode { by, .. }
+            | Self::Link { by, .. }
+            | Self::Unlink { by, .. }
+            | Self::Change { by, .. } => by,
         }
     }
 
-    /// What it is about: a service, a node, or `*`.
+    /// What it is about: a service, a node, or `*`; of a call the caller.
     pub fn scope(&self) -> &str {
         match self {
-            Self::SetMode { service, .. } => service,
+            Self::SetMode { service, .. } | Self::Change { service, .. } => service,
             Self::KillSwitch { .. } => "*",
             Self::RetireNode { node, .. } => node,
+            Self::Link { caller, .. } | Self::Unlink { caller, .. } => caller,
         }
     }
 
@@ -73,6 +118,25 @@ impl Control {
             Self::SetMode { .. } => "set_mode",
             Self::KillSwitch { .. } => "kill_switch",
             Self::RetireNode { .. } => "retire_node",
+            Self::Link { .. } => "link",
+            Self::Unlink { .. } => "unlink",
+            Self::Change { .. } => "change",
+        }
+    }
+
+    /// Its names, and whether each may be empty.
+    fn names(&self) -> [(&'static str, &str, bool); 3] {
+        let none = ("by", "", true);
+        match self {
+            Self::SetMode { service, .. } => [("service", service, false), none, none],
+            Self::KillSwitch { .. } => [none; 3],
+            Self::RetireNode { service, node, .. } => [("service", service, false), ("node", node, false), none],
+            Self::Link { caller, callee, .. } | Self::Unlink { caller, callee, .. } => {
+                [("caller", caller, false), ("callee", callee, false), none]
+            }
+            Self::Change { service, what, version, .. } => {
+                [("service", service, false), ("what", what, false), ("version", version, true)]
+            }
         }
     }
 }
@@ -80,14 +144,12 @@ impl Control {
 impl Checked for Control {
     fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us())?;
-        let service = match self {
-            Self::SetMode { service, .. } | Self::RetireNode { service, .. } => service.as_str(),
-            Self::KillSwitch { .. } => "*",
-        };
-        check_names([("by", self.by()), ("service", service), ("node", self.scope())])?;
-        if service.is_empty() || self.scope().is_empty() {
-            return Err(Refusal::out_of_range("service or node is empty"));
+        let names = self.names();
+        check_names([("by", self.by())])?;
+        check_names(names.map(|(field, value, _)| (field, value)))?;
+        match names.iter().find(|(_, value, may_be_empty)| value.is_empty() && !may_be_empty) {
+            Some((field, ..)) => Err(Refusal::out_of_range(&format!("{field} is empty"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

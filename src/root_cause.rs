@@ -189,7 +189,7 @@ fn read_metrics(path: &Path) -> Result<Metrics, String> {
     }
     let (nodes, metrics, statistics) = (&lines[0].1, &lines[1].1, &lines[2].1);
     let mut chosen = BTreeMap::<(String, Metric), (usize, bool)>::new();
-    for column in 1..nodes.len() {
+    for (column, node) in nodes.iter().enumerate().skip(1) {
         let cell = |cells: &[String]| cells.get(column).cloned().unwrap_or_default();
         let (metric, usual) = match cell(metrics).as_str() {
             "latency" => (Metric::Latency, "Average"),
@@ -201,7 +201,7 @@ fn read_metrics(path: &Path) -> Result<Metrics, String> {
             }
         };
         let is_usual = cell(statistics) == usual;
-        let choice = chosen.entry((nodes[column].clone(), metric)).or_insert((column, is_usual));
+        let choice = chosen.entry((node.clone(), metric)).or_insert((column, is_usual));
         if is_usual && !choice.1 {
             *choice = (column, true);
         }

@@ -6,7 +6,9 @@
 //!    hangs together with something that changed is looked at.
 //! 3. A group goes on with the incident in which its services were; of several it goes on with the one that was paged, then
 //!    the oldest, and the others end as merged. An incident goes on with the group that has its root, else most of its services.
-//! 4. A record is said for what is new of an incident, once an epoch.
+//! 4. A service that healed stays in its incident as its *ghost*: what was joined over it does not fall apart while all of it
+//!    heals, and if it fails again it is no news. Ghosts go when the incident is resolved.
+//! 5. A record is said for what is new of an incident, once an epoch.
 //!
 //! # Decision
 //! Pages are few whatever happens. The first incident is paged at once. One that opens within `settle_s` of a page is held so
@@ -23,7 +25,7 @@ use crate::epochs::Moment;
 use crate::groups::{Group, groups};
 use crate::known::Known;
 use crate::operators::fold::hash_of;
-use crate::state::{State, from_json, json, record};
+
 use crate::topology::Topology;
 use crate::tuning::{Recovery, TICK_US};
 use evenkeel_schemas::{Cause, Dimension, Incident, IncidentState, Notice};
@@ -31,9 +33,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod describe;
+mod index;
 
 /// From so many services on, a value that they share joins them.
 const SHARED_SERVICES: usize = 3;
+
+/// A value is shown once a service stood at it alone for so long, µs: keys of a service do not fail all in one epoch.
+const RIPE_US: i64 = 2 * TICK_US;
 
 /// What is wrong with a service now; `None`: nothing any more.
 pub(crate) type Situation = Option<Found>;
@@ -46,6 +52,10 @@ struct Member {
     since_us: i64,
     /// Values at which alone it stands, although it has others.
     shows: Vec<(Dimension, String)>,
+    /// When they count, µs; `None`: they do.
+    ripe_us: Option<i64>,
+    /// Whether it healed: it stands no more, and is a ghost.
+    is_ghost: bool,
     /// Its own identity from begin to end.
     episode: String,
     incident_id: String,
@@ -94,6 +104,7 @@ pub(crate) struct Incidents {
     services: BTreeMap<String, BTreeSet<String>>,
     /// The services that show each value.
     showing: BTreeMap<(Dimension, String), BTreeSet<String>>,
+    /// When a service ends, or what it shows ripens.
     ends: BTreeSet<(i64, String)>,
     /// When each was paged first, µs.
     pages: BTreeSet<(i64, String)>,
@@ -104,38 +115,6 @@ pub(crate) struct Incidents {
 }
 
 impl Incidents {
-    /// Those that worker `index` of `peers` knows of, as they are in the committed state.
-    pub fn recovered(rules: Recovery, state: &State, place: (u64, u64)) -> Self {
-        let (members, standing) = (BTreeMap::new(), BTreeMap::new());
-        let (services, showing) = (BTreeMap::new(), BTreeMap::new());
-        let (ends, pages, settles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let (changed_members, changed_incidents) = (BTreeSet::new(), BTreeSet::new());
-        let mut all = Self {
-            rules,
-            place,
-            members,
-            standing,
-            services,
-            showing,
-            ends,
-            pages,
-            settles,
-            changed_members,
-            changed_incidents,
-        };
-        for (service, value) in state.under("fold/members/") {
-            all.insert(service, from_json(value));
-        }
-        for (id, value) in state.under("fold/incidents/") {
-            let standing: Standing = from_json(value);
-            all.settles.extend(standing.settle_us.map(|at| (at, id.to_owned())));
-            all.pages.extend(standing.paged_us.map(|at| (at, id.to_owned())));
-            all.standing.insert(id.to_owned(), standing);
-        }
-        all.changed_members.clear();
-        all
-    }
-
     /// Whether this worker says what is about `key`.
     pub fn owns(&self, key: &str) -> bool {
         hash_of(key) % self.place.1 == self.place.0
@@ -153,8 +132,14 @@ impl Incidents {
         while self.ends.first().is_some_and(|(at, _)| *at <= now.now_us) {
             let (_, service) = self.ends.pop_first().expect("just seen");
             let member = self.remove(&service).expect("what ends stands");
-            incidents.insert(member.incident_id.clone());
-            self.tell(&mut said, &service, &member, true);
+            if member.ends_us.is_some_and(|at| at <= now.now_us) {
+                self.tell(&mut said, &service, &member, true);
+                incidents.insert(member.incident_id.clone());
+                let (ends_us, ripe_us, shows) = (None, None, Vec::new());
+                self.insert(&service, Member { is_ghost: true, ends_us, ripe_us, shows, ..member });
+            } else {
+                self.insert(&service, Member { ripe_us: None, ..member });
+            }
             touched.insert(service);
         }
         if !touched.is_empty() {
@@ -185,7 +170,12 @@ impl Incidents {
         known: &Known,
         (touched, begun): (&mut BTreeSet<String>, &mut Vec<String>),
     ) {
-        match (situation, self.remove(service)) {
+        // A ghost that fails again begins anew, in the incident in which it was.
+        let (before, incident_id) = match self.remove(service) {
+            Some(ghost) if ghost.is_ghost => (None, ghost.incident_id),
+            before => (before, String::new()),
+        };
+        match (situation, before) {
             (None, None) => return,
             (None, Some(member)) => {
                 self.insert(service, Member { ends_us: Some(now_us + self.rules.linger_s * TICK_US), ..member });
@@ -193,16 +183,21 @@ impl Incidents {
             }
             (Some(found), None) => {
                 let (episode, since_us) = (Incident::identify(service, &found.cause), found.cause.since_us);
-                let (shows, incident_id) = (known.shown(service, &found.values), String::new());
+                let shows = known.shown(service, &found.values);
+                let ripe_us = (!shows.is_empty()).then_some(now_us + RIPE_US);
+                let (cause, ends_us, is_ghost) = (found.cause, None, false);
                 self.insert(
                     service,
-                    Member { cause: found.cause, since_us, shows, episode, incident_id, ends_us: None },
+                    Member { cause, since_us, shows, ripe_us, is_ghost, episode, incident_id, ends_us },
                 );
             }
             (Some(found), Some(mut member)) => {
                 let shows = known.shown(service, &found.values);
                 let unseen = (found.cause.detector, &found.cause.nodes) == (member.cause.detector, &member.cause.nodes);
                 let as_before = unseen && shows == member.shows;
+                if shows != member.shows {
+                    member.ripe_us = (!shows.is_empty()).then_some(now_us + RIPE_US);
+                }
                 (member.ends_us, member.shows) = (None, shows);
                 if !unseen {
                     member.cause = found.cause;
@@ -224,43 +219,6 @@ impl Incidents {
             let word = Word::Situation { ended, episode, incident_id, cause: member.cause.clone() };
             said.words.push((service.to_owned(), word));
         }
-    }
-
-    fn insert(&mut self, service: &str, member: Member) {
-        self.ends.extend(member.ends_us.map(|at| (at, service.to_owned())));
-        for shown in &member.shows {
-            self.showing.entry(shown.clone()).or_default().insert(service.to_owned());
-        }
-        if !member.incident_id.is_empty() {
-            self.services.entry(member.incident_id.clone()).or_default().insert(service.to_owned());
-        }
-        self.changed_members.insert(service.to_owned());
-        self.members.insert(service.to_owned(), member);
-    }
-
-    fn remove(&mut self, service: &str) -> Option<Member> {
-        let member = self.members.remove(service)?;
-        member.ends_us.map(|at| self.ends.remove(&(at, service.to_owned())));
-        for shown in &member.shows {
-            remove_from(&mut self.showing, shown, service);
-        }
-        remove_from(&mut self.services, &member.incident_id, service);
-        self.changed_members.insert(service.to_owned());
-        Some(member)
-    }
-
-    /// Whom a service that stands hangs together with: callers, callees, those of its incident, those who show what it does.
-    fn neighbours(&self, service: &str, topology: &Topology) -> BTreeSet<String> {
-        let member = self.members.get(service);
-        let shared = member.iter().flat_map(|member| &member.shows).filter_map(|shown| self.pool(shown)).flatten();
-        let incident = member.and_then(|member| self.services.get(&member.incident_id)).into_iter().flatten();
-        let near = topology.callers(service).chain(topology.callees(service)).chain(shared).chain(incident);
-        near.filter(|name| self.members.contains_key(*name)).cloned().collect()
-    }
-
-    /// The services that show a value, if they are so many that it joins them.
-    fn pool(&self, shown: &(Dimension, String)) -> Option<&BTreeSet<String>> {
-        self.showing.get(shown).filter(|services| services.len() >= SHARED_SERVICES)
     }
 
     /// Groups what hangs together with what was touched, and says what is new of its incidents.
@@ -286,37 +244,49 @@ impl Incidents {
             together.insert(service.clone(), member.since_us);
             incidents.insert(member.incident_id.clone());
             calls.extend(topology.callees(&service).map(|callee| (service.clone(), callee.clone())));
-            for pool in member.shows.iter().filter_map(|shown| self.pool(shown)) {
+            for pool in member.shown().iter().filter_map(|shown| self.pool(shown)) {
                 // A ring: all of them reach each other.
                 let next = pool.range(service.clone()..).nth(1).or_else(|| pool.first());
                 calls.extend(next.map(|next| (service.clone(), next.clone())));
             }
             waiting.extend(self.neighbours(&service, topology));
         }
-        let groups = groups(&together, &calls);
+        let parts = self.living(groups(&together, &calls));
         incidents.remove("");
-        let heirs = self.heirs(&groups, &incidents);
+        let heirs = self.heirs(&parts, &incidents);
         let mut merged = BTreeMap::new();
-        for (group, inherited) in groups.iter().zip(heirs) {
-            let (id, was_paged) = self.go_on(group, &inherited, now_us);
+        for ((group, ghosts), inherited) in parts.iter().zip(heirs) {
+            let (id, was_paged) = self.go_on((group, ghosts), &inherited, now_us);
             merged.extend(inherited.into_iter().filter(|other| *other != id).map(|other| (other, id.clone())));
             self.describe(&id, (group, was_paged), &calls, topology, now_us, said);
         }
         for id in incidents {
-            if !self.services.contains_key(&id) {
+            let services = self.services.get(&id);
+            if services.is_none_or(|services| services.iter().all(|name| self.members[name].is_ghost)) {
                 let into = merged.get(&id).cloned().unwrap_or_default();
                 self.resolve(&id, into, now_us, said);
             }
         }
     }
 
+    /// Groups of those who stand, and the ghosts apart. If the root is one, who stands nearest to it is the root.
+    fn living(&self, groups: Vec<Group>) -> Vec<(Group, Vec<String>)> {
+        let part = |group: Group| {
+            let is_ghost = |(name, _): &(String, usize)| self.members[name].is_ghost;
+            let (ghosts, services): (Vec<_>, Vec<_>) = group.services.into_iter().partition(is_ghost);
+            let root = services.first()?.0.clone();
+            Some((Group { root, services }, ghosts.into_iter().map(|(name, _)| name).collect()))
+        };
+        groups.into_iter().filter_map(part).collect()
+    }
+
     /// The incidents that each group goes on with.
-    fn heirs(&self, groups: &[Group], incidents: &BTreeSet<String>) -> Vec<Vec<String>> {
+    fn heirs(&self, groups: &[(Group, Vec<String>)], incidents: &BTreeSet<String>) -> Vec<Vec<String>> {
         let mut heirs = vec![Vec::new(); groups.len()];
         for id in incidents {
             let Some(standing) = self.standing.get(id) else { continue };
             let mine = |name: &str| self.members.get(name).is_some_and(|member| member.incident_id == *id);
-            let weigh = |group: &Group| {
+            let weigh = |(group, _): &(Group, Vec<String>)| {
                 let count = group.services.iter().filter(|(name, _)| mine(name)).count();
                 let has_root = mine(&standing.said.service)
                     && group.services.iter().any(|(name, _)| *name == standing.said.service);
@@ -333,8 +303,9 @@ impl Incidents {
 
     /// Moves a group's services into the incident that it goes on with, or into a new one; its id, and whether somebody was
     /// paged for an incident in which they were.
-    fn go_on(&mut self, group: &Group, inherited: &[String], now_us: i64) -> (String, bool) {
-        let before = group.services.iter().filter_map(|(name, _)| self.standing.get(&self.members[name].incident_id));
+    fn go_on(&mut self, (group, ghosts): (&Group, &[String]), inherited: &[String], now_us: i64) -> (String, bool) {
+        let names = || group.services.iter().map(|(name, _)| name);
+        let before = names().filter_map(|name| self.standing.get(&self.members[name].incident_id));
         let was_paged = before.clone().any(|standing| standing.paged_us.is_some());
         let is_split = before.count() > 0;
         let rank =
@@ -345,7 +316,7 @@ impl Incidents {
             let since_us = if is_split { now_us } else { root.cause.since_us };
             Incident::identify(&group.root, &Cause { since_us, ..root.cause.clone() })
         });
-        for (name, _) in &group.services {
+        for name in names().chain(ghosts) {
             if self.members[name].incident_id == id {
                 continue;
             }
@@ -357,6 +328,9 @@ impl Incidents {
 
     fn resolve(&mut self, id: &str, merged_into: String, now_us: i64, said: &mut Said) {
         let Some(standing) = self.standing.remove(id) else { return };
+        for ghost in self.services.get(id).cloned().unwrap_or_default() {
+            self.remove(&ghost);
+        }
         standing.settle_us.map(|at| self.settles.remove(&(at, id.to_owned())));
         standing.paged_us.map(|at| self.pages.remove(&(at, id.to_owned())));
         self.changed_incidents.insert(id.to_owned());
@@ -391,26 +365,6 @@ impl Incidents {
             if self.owns(&id) {
                 said.incidents.push(incident);
             }
-        }
-    }
-
-    /// Says what has to survive a restart.
-    fn keep(&mut self, put: &mut Vec<Output>) {
-        for service in std::mem::take(&mut self.changed_members).iter().filter(|service| self.owns(service)) {
-            put.push(record(format!("fold/members/{service}"), self.members.get(service).map(json)));
-        }
-        for id in std::mem::take(&mut self.changed_incidents).iter().filter(|id| self.owns(id)) {
-            put.push(record(format!("fold/incidents/{id}"), self.standing.get(id).map(json)));
-        }
-    }
-}
-
-/// Takes `name` from a set among sets; leaves no empty one.
-fn remove_from<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<String>>, key: &K, name: &str) {
-    if let Some(set) = sets.get_mut(key) {
-        set.remove(name);
-        if set.is_empty() {
-            sets.remove(key);
         }
     }
 }

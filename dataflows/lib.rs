@@ -5,7 +5,7 @@
 //! ```text
 //! records ─ingest─┬► sheaves ─requests (windows, detect)──────────► verdicts ─active─► causes ─┐
 //!                 ├► vital signs ─vitals (saturation, silence)──►      "   ───┐                 ▼
-//!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (incidents, commands)
+//!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (topology, incidents, commands)
 //!                 └► changes, orders, outcomes, audit events ───► chain ◄────────────────── what was decided
 //! ```
 //! What was found of the audit log ([`findings`]) is judged with the vital signs: an operator of its own would cost every

@@ -224,3 +224,90 @@ fn read_metrics(path: &Path) -> Result<Metrics, String> {
     }
     Ok(read)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// Files of a test in a folder of their own.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("evenkeel-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).expect("there is room");
+            Self(folder)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).expect("there is room");
+            path
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const HEADS: &str = "microservice,a,b,a,b\nmetric,latency,latency,requests,requests\n\
+                         statistic,Average,Average,Sum,Sum\nunix_timestamp,,,,\n";
+
+    fn metrics(rows: usize, slow: &str) -> String {
+        (0..rows).fold(HEADS.to_owned(), |text, row| format!("{text}{row},{slow},{slow},10,\n"))
+    }
+
+    #[test]
+    fn a_list_and_a_matrix_say_the_same() {
+        let files = Files::new("list");
+        let normal = files.write("normal.csv", &metrics(12, "0.1"));
+        let incident = files.write("incident.csv", &metrics(2, "0.4"));
+        let graphs =
+            [files.write("list.csv", "caller,callee\na,b\n"), files.write("matrix.csv", ",a,b\na,0,1\nb,0.0,\n")];
+        for graph in graphs {
+            let answer = Question::read(&graph, &normal, &incident).and_then(|it| it.answer(None, None));
+            let answer = answer.expect("it is in its layout");
+            let nodes = answer.candidates.iter().map(|it| it.node.as_str()).collect::<Vec<_>>();
+            assert_eq!((answer.target.as_str(), answer.metric, nodes), ("a", Metric::Latency, vec!["a", "b"]));
+            // b has no requests, and so no excess: what is missing is not made up.
+            assert!((answer.candidates[0].inference.own - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
+        let files = Files::new("wrong");
+        let normal = files.write("normal.csv", &metrics(12, "0.1"));
+        let list = files.write("graph.csv", "caller,callee\na,b\n");
+        let read = |graph: &Path, incident: &str| {
+            let incident = files.write("incident.csv", incident);
+            Question::read(graph, &normal, &incident).err().unwrap_or_default()
+        };
+        let cases = [
+            (read(&list, &metrics(1, "fast")), ["incident.csv:5: \"fast\" in column 2 (a)", "write a number"]),
+            (read(&list, HEADS), ["incident.csv:5: no rows", "write a time"]),
+            (read(&list, "node,a\n"), ["incident.csv:1: begins with \"node\"", "microservice, metric, statistic"]),
+            (
+                read(&list, &HEADS.replacen("latency", "speed", 1)),
+                ["incident.csv:2: metric \"speed\"", "write latency (s)"],
+            ),
+            (read(&files.write("m.csv", ",a,b\na,yes,0\n"), HEADS), ["m.csv:2: \"yes\" where a calls a", "write 1"]),
+            (
+                read(&files.write("m.csv", ",a,b\na,1\n"), HEADS),
+                ["m.csv:2: 2 cells where the first line has 3", "write one"],
+            ),
+            (read(&files.write("m.csv", ""), HEADS), ["m.csv: empty", "caller,callee"]),
+            (read(Path::new("/nowhere.csv"), HEADS), ["/nowhere.csv", "No such file"]),
+        ];
+        for (error, parts) in cases {
+            assert!(parts.iter().all(|part| error.contains(part)), "{error:?} lacks one of {parts:?}");
+        }
+        let incident = files.write("incident.csv", &metrics(1, "0.2"));
+        let question = Question::read(&list, &normal, &incident).expect("it is in its layout");
+        let error = question.answer(Some("A"), None).err().unwrap_or_default();
+        assert_eq!(error, "no node \"A\"; did you mean a?");
+    }
+}

@@ -41,7 +41,8 @@ impl View<'_> {
 
     fn victims(&self) -> Vec<String> {
         let callers = self.group.services.iter().flat_map(|(name, _)| self.topology.callers(name));
-        let spared = callers.filter(|caller| !self.members.contains_key(*caller)).collect::<BTreeSet<_>>();
+        let stands = |name: &String| self.members.get(name).is_some_and(|member| !member.is_ghost);
+        let spared = callers.filter(|caller| !stands(caller)).collect::<BTreeSet<_>>();
         spared.into_iter().take(VICTIMS).cloned().collect()
     }
 
@@ -59,7 +60,7 @@ impl View<'_> {
     /// Values that at least half of the services show.
     fn shared(&self) -> Vec<Shared> {
         let mut counts = BTreeMap::<&(Dimension, String), u32>::new();
-        self.members().flat_map(|member| &member.shows).for_each(|shown| *counts.entry(shown).or_default() += 1);
+        self.members().flat_map(Member::shown).for_each(|shown| *counts.entry(shown).or_default() += 1);
         let most = counts.into_iter().filter(|(_, count)| *count as usize * 2 >= self.group.services.len());
         let shared = |((dimension, value), services): (&(Dimension, String), u32)| Shared {
             dimension: *dimension,
@@ -82,8 +83,10 @@ impl View<'_> {
         let suspect = |(hops, since_us, name): (usize, i64, &String)| {
             let member = &self.members[name];
             let calls = self.calls.range((name.clone(), String::new())..).take_while(|(caller, _)| caller == name);
-            let deeper = hops > 0 && calls.clone().any(|(_, callee)| self.members.contains_key(callee));
-            let shares = |it: &Shared| member.shows.iter().any(|(at, value)| (*at, value) == (it.dimension, &it.value));
+            let deeper =
+                hops > 0 && calls.clone().any(|(_, callee)| self.members.get(callee).is_some_and(|it| !it.is_ghost));
+            let shares =
+                |it: &Shared| member.shown().iter().any(|(at, value)| (*at, value) == (it.dimension, &it.value));
             let clues = [
                 (Clue::NoStandingCallee, !deeper),
                 (Clue::CallsStanding, deeper),
@@ -176,7 +179,9 @@ impl Incidents {
 
     fn amended(&self, before: &Standing, incident: Incident) -> Standing {
         let was = &before.said;
-        let deeper = was.service != incident.service && incident.services.contains(&was.service);
+        let old_root = self.members.get(&was.service).filter(|member| !member.is_ghost);
+        let still_stands = old_root.is_some_and(|member| member.incident_id == incident.incident_id);
+        let deeper = was.service != incident.service && still_stands;
         let notice = if was.service != incident.service {
             Notice::RootChanged
         } else if was.affected < incident.affected {

@@ -53,8 +53,7 @@ fn by_iterate(standing: &Standing, calls: &Calls) -> BTreeMap<String, String> {
             );
         });
     });
-    let roots = roots.lock().unwrap().clone();
-    roots
+    roots.lock().unwrap().clone()
 }
 
 fn roots(groups: &[Group]) -> BTreeMap<String, String> {

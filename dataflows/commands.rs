@@ -1,7 +1,7 @@
-//! `commands`: incidents in; commands out, one live one per target and kind (law L8).
+//! `commands`: situations in; commands out, one live one per target and kind (law L8).
 //!
-//! A circuit goes closed → open → half-open → closed. It opens for an incident of errors, stays open `open_s`, is tried
-//! for `trial_s`, and closes if no new incident of errors named it meanwhile. Every other command is said once and then
+//! A circuit goes closed → open → half-open → closed. It opens for an episode of errors, stays open `open_s`, is tried
+//! for `trial_s`, and closes if no new episode of errors named it meanwhile. Every other command is said once and then
 //! not again for `cooldown_s`.
 //!
 //! # Decision
@@ -12,9 +12,7 @@ use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::policy::Policy;
 use crate::tuning::{Recovery, TICK_US};
-use evenkeel_schemas::{
-    Command, CommandKind, Coordinates, Detector, Incident, IncidentState, Mode, Outcome, OutcomeStatus,
-};
+use evenkeel_schemas::{Cause, Command, CommandKind, Coordinates, Detector, Mode, Outcome, OutcomeStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +29,14 @@ pub(crate) enum Word {
     Joined(String),
     Left(String),
     Outcome(Coordinates, Outcome),
-    Incident(Incident),
+    /// What is wrong with the service: seen for the first time, or differently, or over.
+    Situation {
+        ended: bool,
+        /// The same from begin to end.
+        episode: String,
+        incident_id: String,
+        cause: Cause,
+    },
 }
 
 /// Where a circuit stands.
@@ -49,7 +54,7 @@ pub(crate) struct Service {
     replicas: BTreeSet<String>,
     /// Open and half-open circuits by target.
     circuits: BTreeMap<String, Circuit>,
-    /// What was answered of each incident that is open: its detector, and the nodes it named.
+    /// What was answered of each episode that is not over: its detector, and the nodes it named.
     answered: BTreeMap<String, (Detector, BTreeSet<String>)>,
     /// Until when no second command of this kind may go to this target, µs.
     cooling: BTreeMap<String, i64>,
@@ -69,12 +74,10 @@ impl Machine for Commands {
             // What an actuator could not do may be asked for again at once.
             Word::Outcome(_, outcome) if outcome.status == OutcomeStatus::Failed => state.cooling.clear(),
             Word::Outcome(..) => {}
-            Word::Incident(incident) if incident.state == IncidentState::Resolved => {
-                state.answered.remove(&incident.incident_id);
-            }
-            Word::Incident(incident) => {
-                if worsened(state, &incident) {
-                    self.answer(key, state, &incident, now.now_us, said);
+            Word::Situation { ended: true, episode, .. } => drop(state.answered.remove(&episode)),
+            Word::Situation { episode, incident_id, cause, .. } => {
+                if worsened(state, episode, &cause) {
+                    self.answer(key, state, (&incident_id, &cause), now.now_us, said);
                 }
             }
         }
@@ -98,8 +101,14 @@ impl Machine for Commands {
 }
 
 impl Commands {
-    fn answer(&self, service: &str, state: &mut Service, incident: &Incident, now_us: i64, said: &mut Vec<Command>) {
-        let cause = &incident.cause;
+    fn answer(
+        &self,
+        service: &str,
+        state: &mut Service,
+        incident @ (_, cause): (&str, &Cause),
+        now_us: i64,
+        said: &mut Vec<Command>,
+    ) {
         let one_node = (cause.nodes.len() == 1).then(|| cause.nodes[0].clone());
         let (kind, target) = match (cause.detector, one_node) {
             (Detector::NodeSilent, Some(node)) => (CommandKind::RestartNode, node),
@@ -134,7 +143,7 @@ impl Commands {
         service: &str,
         state: &mut Service,
         (kind, target): (CommandKind, &str),
-        incident: &Incident,
+        (incident_id, cause): (&str, &Cause),
         now_us: i64,
         said: &mut Vec<Command>,
     ) {
@@ -147,11 +156,11 @@ impl Commands {
             return;
         }
         state.cooling.insert(cooling, now_us + self.rules.cooldown_s * TICK_US);
-        let reason = format!("{:?}: {}", incident.cause.detector, incident.cause.evidence);
-        said.push(self.command(service, (kind, target), &incident.incident_id, reason, now_us));
+        let reason = format!("{:?}: {}", cause.detector, cause.evidence);
+        said.push(self.command(service, (kind, target), incident_id, reason, now_us));
         if trips {
             let next_us = now_us + self.rules.open_s * TICK_US;
-            let circuit = Circuit { incident_id: incident.incident_id.clone(), half_open: false, next_us };
+            let circuit = Circuit { incident_id: incident_id.to_owned(), half_open: false, next_us };
             state.circuits.insert(target.to_owned(), circuit);
         }
     }
@@ -207,11 +216,11 @@ impl Commands {
     }
 }
 
-/// Whether an incident is new, or names a stronger cause or more nodes than what was answered; what only gets better
-/// needs no answer.
-fn worsened(state: &mut Service, incident: &Incident) -> bool {
-    let (detector, nodes) = (incident.cause.detector, incident.cause.nodes.iter().cloned().collect::<BTreeSet<_>>());
-    let before = state.answered.insert(incident.incident_id.clone(), (detector, nodes.clone()));
+/// Whether an episode is new, or has a stronger cause or more nodes than what was answered; what only gets better needs no
+/// answer.
+fn worsened(state: &mut Service, episode: String, cause: &Cause) -> bool {
+    let (detector, nodes) = (cause.detector, cause.nodes.iter().cloned().collect::<BTreeSet<_>>());
+    let before = state.answered.insert(episode, (detector, nodes.clone()));
     before.is_none_or(|(answered, known)| detector < answered || (detector == answered && !nodes.is_subset(&known)))
 }
 

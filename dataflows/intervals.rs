@@ -33,7 +33,7 @@ impl Intervals {
     pub fn hear(&mut self, control: &Control) {
         let Some((from_us, to_us)) = control.interval_us() else { return };
         let mutes = matches!(control, Control::Maintenance { .. });
-        self.0.insert(Interval { to_us, from_us, service: control.service().to_owned(), mutes });
+        self.0.insert(Interval { to_us, from_us, service: control.scope().to_owned(), mutes });
         if self.0.len() > MAX_INTERVALS {
             self.0.pop_first();
         }

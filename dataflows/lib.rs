@@ -5,7 +5,7 @@
 //! ```text
 //! records ─ingest─┬► sheaves ─requests (windows, detect)──────────► verdicts ─active─► causes ─┐
 //!                 ├► vital signs ─vitals (saturation, silence)──►      "   ───┐                 ▼
-//!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (incidents, commands)
+//!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (topology, incidents, commands)
 //!                 └► changes, orders, outcomes, audit events ───► chain ◄────────────────── what was decided
 //! ```
 //! What was found of the audit log ([`findings`]) is judged with the vital signs: an operator of its own would cost every
@@ -26,9 +26,11 @@ mod epochs;
 mod findings;
 mod gather;
 mod graph;
+pub mod groups;
 mod incidents;
 mod ingest;
 mod intervals;
+mod known;
 mod links;
 mod lookup;
 mod minutes;
@@ -41,6 +43,7 @@ mod sheaf;
 mod signals;
 mod silence;
 mod state;
+mod topology;
 mod tuning;
 mod versions;
 mod vitals;

@@ -41,7 +41,7 @@ impl Policy {
             Control::SetMode { service, mode, .. } => drop(self.modes.insert(service.clone(), *mode)),
             Control::KillSwitch { engaged, .. } => self.killed = *engaged,
             Control::Maintenance { .. } | Control::ExcludeFromBaseline { .. } => self.intervals.hear(control),
-            Control::RetireNode { .. } => {}
+            Control::RetireNode { .. } | Control::Link { .. } | Control::Unlink { .. } | Control::Change { .. } => {}
         }
     }
 

@@ -6,14 +6,16 @@ use crate::active::CauseChange;
 use crate::chain::Draft;
 use crate::commands::{Commands, Word};
 use crate::epochs::{Epochs, Moment};
-use crate::incidents::{Incidents, Situation};
+use crate::incidents::{Incidents, News as IncidentNews, Situation};
+use crate::known::Known;
 use crate::minutes::Minute;
 use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keyed, Keys, hash_of};
 use crate::policy::{KEY, Keeper, Order, Policy};
 use crate::state::output;
+use crate::topology::Topology;
 use crate::worker::Start;
-use evenkeel_schemas::{Coordinates, Dataset, Outcome, Verdict};
+use evenkeel_schemas::{Coordinates, Dataset, Dimension, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
@@ -38,6 +40,13 @@ pub(crate) enum News {
     Minute(Minute),
     /// An order; every worker gets it, this is for one of them.
     Order(u64, Order),
+    /// A service is counted at a value of a dimension, or not any more; every worker gets it.
+    Known {
+        worker: u64,
+        service: String,
+        dimension: Dimension,
+        came: bool,
+    },
 }
 
 impl News {
@@ -56,7 +65,7 @@ impl News {
             Self::Joined { service, .. } | Self::Left { service, .. } => hash_of(service),
             Self::Minute(minute) => hash_of(minute.key.service()),
             Self::Outcome(_, outcome) => hash_of(&outcome.service),
-            Self::Order(worker, _) => *worker,
+            Self::Order(worker, _) | Self::Known { worker, .. } => *worker,
         }
     }
 }
@@ -70,7 +79,7 @@ pub(crate) fn recovery<'s>(
 ) -> Stream<'s, u64, Vec<Draft>> {
     let place = (news.scope().index() as u64, news.scope().peers() as u64);
     let mut services = Services::recovered(place, start);
-    let causes = (causes, Exchange::new(|((service, _), _, _): &CauseChange| hash_of(service)));
+    let causes = (causes, Exchange::new(|((_, (worker, _)), _, _): &CauseChange| *worker));
     let news = (news, Exchange::new(News::route));
     epochwise("recovery", causes, Some(news), epochs, move |now, causes, news, drafts, put| {
         let situations = services.situations(now, causes.into_iter().flatten());
@@ -80,9 +89,11 @@ pub(crate) fn recovery<'s>(
     })
 }
 
-/// The services of one worker.
+/// The services of one worker, and what every worker knows.
 struct Services {
-    incidents: Keys<Incidents>,
+    incidents: Incidents,
+    topology: Topology,
+    known: Known,
     commands: Keys<Commands>,
     /// Keeps what was ordered for a restart; one worker does.
     policy: Option<Keys<Keeper>>,
@@ -97,7 +108,9 @@ impl Services {
         let machine = Commands { rules: tuning.recovery.clone(), default_mode: tuning.mode, policy };
         let keeps = KEY.to_owned().route() % peers == index;
         Self {
-            incidents: Keys::recovered(Incidents(tuning.recovery.clone()), state, place),
+            incidents: Incidents::recovered(tuning.recovery.clone(), state, place),
+            topology: Topology::recovered(state, place),
+            known: Known::recovered(state),
             commands: Keys::recovered(machine, state, place),
             policy: keeps.then(|| Keys::recovered(Keeper, state, place)),
             situations: BTreeMap::new(),
@@ -106,10 +119,10 @@ impl Services {
 
     /// What changed in this epoch, by service.
     fn situations(&mut self, now: Moment, changes: impl Iterator<Item = CauseChange>) -> Vec<(String, Situation)> {
-        for ((service, cause), at, sign) in changes {
-            let situation = self.situations.entry(at).or_default().entry(service).or_insert(Situation(None));
+        for ((service, (_, found)), at, sign) in changes {
+            let situation = self.situations.entry(at).or_default().entry(service).or_insert(None);
             if sign > 0 {
-                situation.0 = Some(cause);
+                *situation = Some(found);
             }
         }
         // What was so before the first epoch is known already.
@@ -134,6 +147,7 @@ impl Services {
                 News::Left { service, node } => words.push((service, Word::Left(node))),
                 News::Outcome(at, outcome) => words.push((outcome.service.clone(), Word::Outcome(at, outcome))),
                 News::Order(_, order) => orders.push(order),
+                News::Known { service, dimension, came, .. } => self.known.hear(&service, dimension, came),
             }
         }
         // Several detectors speak about one key, on workers of their own: here their words get an order.
@@ -143,15 +157,16 @@ impl Services {
 
         orders.sort();
         orders.iter().for_each(|order| self.commands.machine.policy.hear(&order.control));
+        let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
         if let Some(keeper) = &mut self.policy {
             keeper.step(now, orders.into_iter().map(|order| (KEY.to_owned(), order)).collect(), &mut Vec::new(), put);
         }
 
-        let mut incidents = Vec::new();
-        self.incidents.step(now, situations, &mut incidents, put);
-        put.extend(incidents.iter().map(|it| output(Dataset::Incidents, it.incident_id.clone(), it)));
-        drafts.extend(incidents.iter().map(Draft::of_incident));
-        words.extend(incidents.into_iter().map(|incident| (incident.service.clone(), Word::Incident(incident))));
+        let news = IncidentNews { situations, touched, topology: &self.topology, known: &self.known };
+        let said = self.incidents.step(now, news, put);
+        put.extend(said.incidents.iter().map(|it| output(Dataset::Incidents, it.incident_id.clone(), it)));
+        drafts.extend(said.incidents.iter().map(Draft::of_incident));
+        words.extend(said.words);
 
         let mut commands = Vec::new();
         self.commands.step(now, words, &mut commands, put);

@@ -3,6 +3,7 @@
 
 use crate::detect::Detect;
 use crate::epochs::Epochs;
+use crate::known::dimension_of;
 use crate::operators::epochwise::{alone, epochwise};
 use crate::operators::fold::Keys;
 use crate::operators::window::{Observation, Observed, Windows};
@@ -25,7 +26,7 @@ pub(crate) fn requests<'s>(
     let (limits, state) = (start.tuning.detection.clone(), &start.recovered.state);
     let intervals = Policy::recovered(state).intervals;
     let mut detect = Keys::recovered(Detect { limits, intervals }, state, place);
-    let mut verdicts = Vec::new();
+    let (peers, mut verdicts) = (place.1, Vec::new());
     let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
     epochwise("requests", sheaves, alone(), epochs, move |now, sheaves, _, news, put| {
         let mut observed = Vec::new();
@@ -38,6 +39,9 @@ pub(crate) fn requests<'s>(
         windows.step(now, sheaves, &mut observed, put);
         if !now.warm {
             news.extend(observed.iter().filter_map(replica));
+            news.extend(
+                observed.iter().filter_map(value).flat_map(|it| (0..peers).map(move |worker| it.known(worker))),
+            );
             news.extend(minutes(&mut observed));
             detect.step(now, observed, &mut verdicts, put);
             news.extend(verdicts.drain(..).map(News::Verdict));
@@ -63,4 +67,26 @@ fn replica((_, (observation, key)): &Observed) -> Option<News> {
         Observation::Evicted => Some(News::Left { service, node }),
         _ => None,
     }
+}
+
+/// A value of a dimension at which a service is counted from now on, or not any more.
+struct Value {
+    service: String,
+    dimension: Dimension,
+    came: bool,
+}
+
+impl Value {
+    fn known(&self, worker: u64) -> News {
+        News::Known { worker, service: self.service.clone(), dimension: self.dimension, came: self.came }
+    }
+}
+
+fn value((_, (observation, key)): &Observed) -> Option<Value> {
+    let came = match observation {
+        Observation::Admitted => true,
+        Observation::Evicted => false,
+        _ => return None,
+    };
+    Some(Value { service: key.service().to_owned(), dimension: dimension_of(key)?, came })
 }

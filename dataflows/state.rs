@@ -5,6 +5,8 @@
 //! | `key/<id>` | the key, and the epoch in which it was admitted, as JSON |
 //! | `slot/<width>/<shard>/<slot modulo ring>` | a closed slot of a shard, see [`crate::operators::slot`] |
 //! | `fold/<name>/<key>` | the state of a fold, as JSON; the key is the name or the identity of what it is about |
+//! | `fold/members/<service>`, `fold/incidents/<id>` | a service that stands, an incident, see [`crate::incidents`] |
+//! | `fold/topology/<caller>`, `fold/changes/<service>`, `fold/refused/links` | see [`crate::topology`] |
 //! | `audit/<partition>` | next sequence number and head of a chain, as JSON |
 //! | `configuration` | the last event with which evenkeel said how it is configured, as received |
 

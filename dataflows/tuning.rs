@@ -80,6 +80,9 @@ pub struct Tuning {
 pub struct Recovery {
     /// An incident ends when nothing of it was seen for so long, s.
     pub linger_s: i64,
+    /// An incident that opens so soon after another was paged is held so long before it is paged; a root that moved is
+    /// paged once it has stayed so long, s.
+    pub settle_s: i64,
     /// No second command of one kind for one target within, s.
     pub cooldown_s: i64,
     /// A circuit stays open so long before it is tried, s.
@@ -118,7 +121,7 @@ impl Default for Tuning {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { linger_s: 10, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
+        Self { linger_s: 10, settle_s: 5, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
     }
 }
 
@@ -159,6 +162,7 @@ impl Tuning {
             ("detection.flap: max_fires 1 to 63, times 1 to 86400", detection.flap.is_sound()),
             ("detection.shift: accept_min 1 to 10080, spread_percent 100 to 1000", detection.shift.is_sound()),
             ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
+            ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
         ];
         match rules.iter().find(|(_, holds)| !holds) {

@@ -65,6 +65,42 @@ pub enum Control {
         /// When it ended, µs since the Unix epoch; at most 30 days after it began.
         to_us: i64,
     },
+    /// A service calls another; holds for a week, unless it is said again.
+    Link {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service that calls.
+        caller: String,
+        /// The service that is called.
+        callee: String,
+    },
+    /// A service does not call another any more.
+    Unlink {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service that called.
+        caller: String,
+        /// The service that was called.
+        callee: String,
+    },
+    /// Something was changed about a service: a deploy, a flag, a configuration. An incident that begins soon after names it.
+    Change {
+        /// When it took effect, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who did it.
+        by: String,
+        /// The service.
+        service: String,
+        /// What, e.g. `deploy` or `flag new-checkout on`.
+        what: String,
+        /// The version since then; empty if it has none.
+        #[serde(default)]
+        version: String,
+    },
 }
 
 /// The longest maintenance or excluded interval, µs.
@@ -78,7 +114,10 @@ impl Control {
             | Self::KillSwitch { event_time_us, .. }
             | Self::RetireNode { event_time_us, .. }
             | Self::Maintenance { event_time_us, .. }
-            | Self::ExcludeFromBaseline { event_time_us, .. } => *event_time_us,
+            | Self::ExcludeFromBaseline { event_time_us, .. }
+            | Self::Link { event_time_us, .. }
+            | Self::Unlink { event_time_us, .. }
+            | Self::Change { event_time_us, .. } => *event_time_us,
         }
     }
 
@@ -89,26 +128,23 @@ impl Control {
             | Self::KillSwitch { by, .. }
             | Self::RetireNode { by, .. }
             | Self::Maintenance { by, .. }
-            | Self::ExcludeFromBaseline { by, .. } => by,
+            | Self::ExcludeFromBaseline { by, .. }
+            | Self::Link { by, .. }
+            | Self::Unlink { by, .. }
+            | Self::Change { by, .. } => by,
         }
     }
 
-    /// The service it is about, or `*`.
-    pub fn service(&self) -> &str {
-        match self {
-            Self::SetMode { service, .. }
-            | Self::RetireNode { service, .. }
-            | Self::Maintenance { service, .. }
-            | Self::ExcludeFromBaseline { service, .. } => service,
-            Self::KillSwitch { .. } => "*",
-        }
-    }
-
-    /// What it is about: a service, a node, or `*`.
+    /// What it is about: a service, a node, or `*`; of a call the caller.
     pub fn scope(&self) -> &str {
         match self {
+            Self::SetMode { service, .. }
+            | Self::Maintenance { service, .. }
+            | Self::ExcludeFromBaseline { service, .. }
+            | Self::Change { service, .. } => service,
+            Self::KillSwitch { .. } => "*",
             Self::RetireNode { node, .. } => node,
-            _ => self.service(),
+            Self::Link { caller, .. } | Self::Unlink { caller, .. } => caller,
         }
     }
 
@@ -130,6 +166,27 @@ impl Control {
             Self::RetireNode { .. } => "retire_node",
             Self::Maintenance { .. } => "maintenance",
             Self::ExcludeFromBaseline { .. } => "exclude_from_baseline",
+            Self::Link { .. } => "link",
+            Self::Unlink { .. } => "unlink",
+            Self::Change { .. } => "change",
+        }
+    }
+
+    /// Its names, and whether each may be empty.
+    fn names(&self) -> [(&'static str, &str, bool); 3] {
+        let none = ("by", "", true);
+        match self {
+            Self::SetMode { service, .. }
+            | Self::Maintenance { service, .. }
+            | Self::ExcludeFromBaseline { service, .. } => [("service", service, false), none, none],
+            Self::KillSwitch { .. } => [none; 3],
+            Self::RetireNode { service, node, .. } => [("service", service, false), ("node", node, false), none],
+            Self::Link { caller, callee, .. } | Self::Unlink { caller, callee, .. } => {
+                [("caller", caller, false), ("callee", callee, false), none]
+            }
+            Self::Change { service, what, version, .. } => {
+                [("service", service, false), ("what", what, false), ("version", version, true)]
+            }
         }
     }
 }
@@ -137,9 +194,11 @@ impl Control {
 impl Checked for Control {
     fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us())?;
-        check_names([("by", self.by()), ("service", self.service()), ("node", self.scope())])?;
-        if self.service().is_empty() || self.scope().is_empty() {
-            return Err(Refusal::out_of_range("service or node is empty"));
+        let names = self.names();
+        check_names([("by", self.by())])?;
+        check_names(names.map(|(field, value, _)| (field, value)))?;
+        if let Some((field, ..)) = names.iter().find(|(_, value, may_be_empty)| value.is_empty() && !may_be_empty) {
+            return Err(Refusal::out_of_range(&format!("{field} is empty")));
         }
         let Some((from_us, to_us)) = self.interval_us() else { return Ok(()) };
         check_time(from_us)?;

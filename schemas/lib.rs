@@ -48,7 +48,7 @@ pub use fast_json::decode_request;
 pub use fast_json::{Scan, decode_request_by};
 pub use health::Probe;
 pub use histogram::{BUCKETS, Histogram, bucket_of, value_of};
-pub use incident::{Cause, Incident, IncidentState};
+pub use incident::{Cause, Changed, Clue, Incident, IncidentState, Notice, Shared, Suspect};
 pub use key::{Dimension, Key, KeyId};
 pub use outcome::{Outcome, OutcomeStatus};
 pub use record::{Binding, Coordinates, Cut, Epoch, Partition};

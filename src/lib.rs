@@ -17,6 +17,7 @@ pub mod ports;
 pub mod replay;
 pub mod report;
 pub mod restore;
+pub mod root_cause;
 pub mod seal;
 pub mod service;
 pub mod ship;

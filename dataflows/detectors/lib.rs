@@ -2,6 +2,7 @@
 
 mod burn;
 mod canary;
+mod causes;
 mod counts;
 mod days;
 mod flap;
@@ -18,6 +19,10 @@ mod traffic;
 
 pub use burn::{BURN_WINDOWS_S, BurnPair, burn_rate_milli, judge_burn};
 pub use canary::{Canary, EXTRA_PER_MILLE};
+pub use causes::{
+    Candidate, Evidence, Inference, MAX_CANDIDATES, MAX_HOPS, MIN_HISTORY, Measured, Metric, Period, QUIET_SURPRISE,
+    Reason, rank_causes,
+};
 pub use counts::{Share, Volume};
 pub use flap::{Flap, FlapTurn, MOST_FIRES};
 pub use forecast::{Band, Forecast, judge_forecast};

@@ -283,6 +283,11 @@ impl Windows {
     }
 }
 
+/// The keys that are counted, as they are in the committed state.
+pub(crate) fn admitted(state: &State) -> impl Iterator<Item = Key> {
+    state.under("key/").map(|(_, value)| from_json::<Admission>(value).key)
+}
+
 pub(crate) fn key_record(id: KeyId) -> String {
     format!("key/{id}")
 }

@@ -166,7 +166,17 @@ fn controls_decode() {
         from_us: interval.0,
         to_us: interval.1,
     };
+    let [by, caller, callee] = ["mesh", "frontend", "checkout"].map(str::to_owned);
+    let [by_too, caller_too, callee_too] = [&by, &caller, &callee].map(String::clone);
+    let link = Control::Link { event_time_us: 1_795_246_464_100_000, by, caller, callee };
+    let (by, caller, callee) = (by_too, caller_too, callee_too);
+    let unlink = Control::Unlink { event_time_us: 1_795_246_464_200_000, by, caller, callee };
+    let [by, service, what, version] = ["ci", "checkout", "deploy", "1.4.3"].map(str::to_owned);
+    let change = Control::Change { event_time_us: 1_795_246_464_300_000, by, service, what, version };
     let goldens = [
+        (link, "link", golden!("control-link.v1.json")),
+        (unlink, "unlink", golden!("control-unlink.v1.json")),
+        (change, "change", golden!("control-change.v1.json")),
         (set, "set_mode", golden!("control-set-mode.v1.json")),
         (kill, "kill_switch", golden!("control-kill-switch.v1.json")),
         (retire, "retire_node", golden!("control-retire-node.v1.json")),
@@ -276,6 +286,21 @@ fn decisions_encode() {
         evidence: "no heartbeat for 3.2 s".into(),
         verdicts: 2,
     };
+    let suspect = Suspect {
+        service: "checkout".into(),
+        detector: cause.detector,
+        since_us: cause.since_us,
+        evidence: cause.evidence.clone(),
+        hops: 0,
+        inference: vec![Clue::NoStandingCallee, Clue::ChangedBefore],
+    };
+    let changed = Changed {
+        at_us: 1_795_246_400_000_000,
+        service: "checkout".into(),
+        what: "deploy".into(),
+        version: "1.4.3".into(),
+        by: "ci".into(),
+    };
     let incident = Incident {
         incident_id: Incident::identify("checkout", &cause),
         service: "checkout".into(),
@@ -283,8 +308,22 @@ fn decisions_encode() {
         cause,
         opened_us: 1_795_246_471_000_000,
         at_us: 1_795_246_472_000_000,
+        notify: true,
+        notice: Notice::Opened,
+        affected: 2,
+        services: vec!["checkout".into(), "frontend".into()],
+        victims: vec!["mobile".into()],
+        candidates: vec![suspect],
+        changes: vec![changed],
+        shared: vec![Shared { dimension: Dimension::Region, value: "eu-1".into(), services: 2 }],
+        merged_into: String::new(),
     };
     assert_bytes(incident.clone(), golden!("incident.v1.json"));
+    // As it was written before it had a graph.
+    let before = golden!("incident-alone.v1.json");
+    let read = serde_json::from_str::<Incident>(before).unwrap();
+    let same = |it: &Incident| (it.incident_id.clone(), it.cause.clone(), it.opened_us);
+    assert_eq!((same(&read), read.affected, read.notify), (same(&incident), 0, false));
     let (kind, at_us) = (CommandKind::RestartNode, incident.at_us);
     let command = Command {
         command_id: Command::identify(&incident.incident_id, kind, "checkout-1", at_us),

@@ -42,6 +42,9 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
         include_str!("../golden/control-retire-node.v1.json"),
         include_str!("../golden/control-maintenance.v1.json"),
         include_str!("../golden/control-exclude-from-baseline.v1.json"),
+        include_str!("../golden/control-link.v1.json"),
+        include_str!("../golden/control-unlink.v1.json"),
+        include_str!("../golden/control-change.v1.json"),
     ];
     let control = schema("control");
     for (at, order) in orders.into_iter().enumerate() {
@@ -134,6 +137,10 @@ fn outputs_write_exactly_the_fields_of_their_schemas() {
     }
     let (incident, baseline) = (object(outputs[2].1), object(outputs[0].1));
     assert_fields(incident["cause"].as_object().unwrap(), &schema("incident")["properties"]["cause"]);
+    let listed = schema("incident");
+    for list in ["candidates", "changes", "shared"] {
+        assert_fields(incident[list][0].as_object().unwrap(), &listed["properties"][list]["items"]);
+    }
     let statistics = baseline["windows"][0][1].as_object().unwrap();
     assert_fields(statistics, &schema("baseline")["$defs"]["statistics"]);
 }
@@ -171,6 +178,11 @@ fn enums_list_every_variant() {
     assert_enum::<Decision>(&verdict["decision"]);
     assert_enum::<Detector>(&incident["cause"]["properties"]["detector"]);
     assert_enum::<IncidentState>(&incident["state"]);
+    assert_enum::<Notice>(&incident["notice"]);
+    let suspect = &incident["candidates"]["items"]["properties"];
+    assert_enum::<Detector>(&suspect["detector"]);
+    assert_enum::<Clue>(&suspect["inference"]["items"]);
+    assert_enum::<Dimension>(&incident["shared"]["items"]["properties"]["dimension"]);
     assert_enum::<CommandKind>(&command["kind"]);
     assert_enum::<Mode>(&command["mode"]);
     let rejection = schema("rejection")["properties"].take();

@@ -9,6 +9,7 @@ mod cold;
 mod config;
 mod offline;
 mod online;
+mod root_cause;
 mod traffic;
 
 pub use config::Config;
@@ -90,6 +91,11 @@ enum Command {
         after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092"
     )]
     Ship(ShipArgs),
+    /// Rank who may have caused an alert, from a call graph and its metrics in CSV files.
+    #[command(
+        after_help = "Example:\n  evenkeel root-cause --graph graph.csv --normal noissue/metrics.csv --incident issue_7/metrics.csv --target PetSite --metric latency"
+    )]
+    RootCause(root_cause::RootCauseArgs),
     /// List the JSON Schemas of everything that goes in and out, or print one.
     #[command(
         after_help = "Examples:\n  evenkeel schema request\n  evenkeel schema request --encoding protobuf > request.proto"
@@ -327,6 +333,7 @@ pub fn main() -> ExitCode {
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
+        Command::RootCause(args) => root_cause::run(&args, json),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),
     };
     match ending {

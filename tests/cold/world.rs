@@ -6,7 +6,8 @@ use evenkeel::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
 use evenkeel_schemas::{
     Baseline, Cause, Command, CommandKind, Coordinates, Dataset, Decision, Detector, Dimension, Incident,
-    IncidentState, Key, Mode, Outcome, OutcomeStatus, Reason, Rejection, Rollup, Statistics, Tally, Topic, Verdict,
+    IncidentState, Key, Mode, Notice, Outcome, OutcomeStatus, Reason, Rejection, Rollup, Statistics, Tally, Topic,
+    Verdict,
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -160,6 +161,15 @@ fn incident(i: usize, at_us: i64) -> Incident {
         cause: Cause { detector, key: key(i), nodes, since_us: at_us - 9, evidence, verdicts: 2 },
         opened_us: at_us,
         at_us,
+        notify: true,
+        notice: Notice::Opened,
+        affected: 1,
+        services: vec!["checkout".to_owned()],
+        victims: Vec::new(),
+        candidates: Vec::new(),
+        changes: Vec::new(),
+        shared: Vec::new(),
+        merged_into: String::new(),
     }
 }
 

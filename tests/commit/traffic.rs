@@ -43,7 +43,7 @@ pub fn tuning() -> Tuning {
         finding_s: 2,
         ..Detection::default()
     };
-    let recovery = Recovery { linger_s: 2, cooldown_s: 3, open_s: 2, trial_s: 2, expires_s: 10 };
+    let recovery = Recovery { linger_s: 2, settle_s: 2, cooldown_s: 3, open_s: 2, trial_s: 2, expires_s: 10 };
     Tuning { detection, recovery, ..Tuning::default() }
 }
 

@@ -4,6 +4,7 @@ mod latch;
 mod limits;
 mod relative;
 mod saturation;
+pub mod series;
 
 pub use latch::{Latch, Turn};
 pub use limits::Detection;

@@ -1,6 +1,6 @@
 //! Detectors over one numeric time series, and [`Series`], which combines them: one value in, an [`Assessment`] out.
 //!
-//! Strictly causal, the same bits on every machine, about five kilobytes of state a series however long it runs, and
+//! Strictly causal, the same bits on every machine, about six kilobytes of state a series however long it runs, and
 //! one configuration for all series.
 //!
 //! # Decision

@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod memory;
 pub mod metrics;
 pub mod pages;
+pub mod picture;
 pub mod pipeline;
 pub mod ports;
 pub mod replay;

@@ -4,15 +4,16 @@
 //! `SCENARIO/{train,test}/ISSUE/{metrics.csv,target.json}`; the data is CC-BY-4.0 and not kept here. A scenario without a
 //! normal period is left out. The ranking sees the alerted node and metric, and not the time of the alert.
 
+use crate::Arguments;
 use evenkeel::root_cause::Question;
 use evenkeel_dataflows::detectors::Metric;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Ranks the nodes for every issue under `data`; writes the rankings as JSON to `scores`.
-pub fn run(data: Option<&Path>, scores: Option<&Path>) {
-    let data = data.expect("--data DIR: where the data set is");
+/// Ranks the nodes for every issue below the folder; writes the rankings as JSON to `--scores`, a file.
+pub fn run(arguments: &Arguments) -> Result<(), String> {
+    let data = arguments.folder("github.com/amazon-science/petshop-root-cause-analysis")?;
     let mut ranked = Map::new();
     // By scenario and metric: how often the cause was first, among the first three, and how many issues there are.
     let mut hits = BTreeMap::<String, [u32; 3]>::new();
@@ -45,9 +46,9 @@ pub fn run(data: Option<&Path>, scores: Option<&Path>) {
         let part = |hits: u32| f64::from(hits) / f64::from(all);
         println!("{group}: top1 {:.3} top3 {:.3} of {all}", part(first), part(three));
     }
-    if let Some(scores) = scores {
-        std::fs::write(scores, Value::from(ranked).to_string()).expect("scores can be written");
-    }
+    let Some(scores) = &arguments.scores else { return Ok(()) };
+    std::fs::write(scores, Value::from(ranked).to_string())
+        .map_err(|error| format!("writing {}: {error}", scores.display()))
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@
 mod audit;
 mod cold;
 mod config;
+mod detect;
 mod offline;
 mod online;
 mod root_cause;
@@ -81,6 +82,12 @@ enum Command {
         /// Which one, e.g. audit, rollups, requests.
         dataset: Option<String>,
     },
+    /// Find what is unusual in time series in CSV files, as it would be found live: scores, alerts with reasons, a
+    /// picture a series.
+    #[command(
+        after_help = "Examples:\n  evenkeel detect cpu.csv latency.csv --out ./found && head ./found/cpu.scores.csv\n  evenkeel detect export.csv --timestamp when --value p99_ms --out ./found -o json"
+    )]
+    Detect(detect::DetectArgs),
     /// Make seeded traffic with labelled faults, into a broker, a data directory or a file.
     #[command(
         after_help = "Examples:\n  evenkeel generate --seconds 60 --rate 2000 --brokers 127.0.0.1:9092\n  evenkeel generate --encoding arrow --events-per-record 100 --rate 50000 --brokers 127.0.0.1:9092"
@@ -331,6 +338,7 @@ pub fn main() -> ExitCode {
         Command::Compact(args) => cold::compact(args, json),
         Command::Restore(args) => cold::restore(args, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
+        Command::Detect(args) => detect::detect(&args, json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
         Command::RootCause(args) => root_cause::run(&args, json),

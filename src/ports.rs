@@ -6,7 +6,7 @@
 //! | [`Ledger`] | which epochs are committed | [`crate::kafka`], [`crate::embedded`] | [`crate::memory`] |
 //! | [`OutputLog`] | what was committed, for compaction and views | [`crate::kafka`], [`crate::embedded`] | [`crate::memory`] |
 //! | [`Clock`] | what time it is | [`SystemClock`] | the tests' own |
-//! | [`ColdStore`](crate::cold::ColdStore) | where Parquet lies | a directory | a directory |
+//! | [`ColdStore`](crate::cold::ColdStore) | where Parquet lies | a directory; an object store, in `evenkeel-objects` | [`MemoryStore`](crate::cold::MemoryStore) |
 
 use evenkeel_dataflows::{Batch, Changes};
 use evenkeel_schemas::{Binding, Cut, Dataset, Partition};
@@ -28,7 +28,9 @@ impl std::fmt::Display for PortError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Retry(what) | Self::Fatal(what) => f.write_str(what),
-            Self::Fenced => f.write_str("another evenkeel with the same transactional id took over; this one stops"),
+            Self::Fenced => f.write_str(
+                "another evenkeel took over, with the same transactional id or the same store; this one stops",
+            ),
         }
     }
 }

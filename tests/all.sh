@@ -33,6 +33,19 @@ start_kafka() {
   KAFKA_BOOTSTRAP=$(tests/kafka/up.sh) && export KAFKA_BOOTSTRAP
 }
 
+compacts_kafka() {
+  local on=(--brokers "$KAFKA_BOOTSTRAP" --topic-prefix "cold.$$.") run live cold
+  "$evenkeel" run "${on[@]}" & run=$!
+  "$evenkeel" generate "${on[@]}" --rate 2000 --seconds 10 && sleep 5
+  kill $run && wait $run
+  "$evenkeel" compact "${on[@]}" --cold "$scratch/kafka-cold" --records --requests full || return 1
+  "$evenkeel" verify "$scratch/kafka-cold" || return 1
+  live=$("$evenkeel" replay "${on[@]}" --check | tail -n 1) || return 1
+  cold=$("$evenkeel" replay --from "$scratch/kafka-cold" | tail -n 1) || return 1
+  echo "live $live, cold $cold"
+  [[ $live == "hash "* && $live == "$cold" ]]
+}
+
 processes_die() {
   if why=$(missing kcat); then
     skip "two processes, each killed" "$why"
@@ -62,6 +75,15 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   step "a directory restored from Parquet is whole" restores
   step "verify.py cold: files, ranges and heads" python3 tests/verify.py cold "$data/cold"
   step "DuckDB, Polars and PyArrow read the same" python3 tests/readers.py "$data/cold"
+  if [ -n "${SPARK:-}" ]; then
+    step "Spark reads the same" python3 tests/readers.py "$data/cold" --spark
+  else
+    skip "Spark reads the same" "SPARK=1 runs it: 450 MB from PyPI, and Java 17"
+  fi
+  if step "the cold store in S3 builds" cargo build --release -p evenkeel-objects; then
+    step "the cold store in S3: replayed, restored, killed amid its work, two writers at once" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/objects.py "$data"
+  fi
   step "seals and proofs: Go, transparency-dev and Python agree" env EVENKEEL_BIN="$evenkeel" \
     python3 tests/interop.py "$data" --cold "$data/cold"
   step "PyIceberg and Polars read the same as Iceberg tables" python3 tests/iceberg.py "$data/cold"
@@ -76,11 +98,13 @@ step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$ev
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
   step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka --test kafka_audit
+  step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
   processes_die
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
 elif step "Kafka starts" start_kafka; then
   step "Kafka" cargo test --release --test kafka --test kafka_audit
+  step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
   # One at a time: nobody else can use a broker that crashes.
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \
@@ -107,9 +131,10 @@ else
 fi
 
 if [ -z "${LONG:-}" ]; then
-  skip "kill -9 of evenkeel and broker; ten minutes of load" "LONG=1 runs them, a quarter of an hour"
+  skip "kill -9 of evenkeel and broker; ten minutes of load; an hour in Parquet" "LONG=1 runs them, half an hour and 10 GB"
 else
   step "20 kills of evenkeel and 5 of the broker" env EVENKEEL_BIN="$evenkeel" python3 tests/kill.py
   step "ten minutes at 100,000 events/s: flat memory" env EVENKEEL_BIN="$evenkeel" python3 tests/soak.py
+  step "an hour at 10,000 requests/s in Parquet: every row once, no small files" env EVENKEEL_BIN="$evenkeel" python3 tests/hour.py
 fi
 finish

@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
 """Reads a folder of evenkeel's Parquet files with DuckDB, Polars and PyArrow, and compares what they see.
 
-    readers.py DIR
+    readers.py DIR [--spark]
 
 For every dataset and partition the three must read as many rows as manifest.jsonl says, under the same column names; of the
 audit log also every `seq` from the manifest's first to its last, once. Exit 0: they agree, 1: they do not, 2: nothing to read.
 The three come from PyPI into a virtual environment in the user's cache. READERS_SKIP=1, or no PyPI: a line that says so, exit 0.
+--spark: with Spark instead, which brings 450 MB and needs Java 17.
 """
 import collections
 import json
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import verify
 import virtual
 
 PACKAGES = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1"]
+SPARK = ["--no-binary=pyspark", "pyspark==4.3.0", "pyarrow==26.0.1"]  # it comes as sources: jars and Python
 
 
 def with_duckdb(folder):
@@ -34,6 +38,16 @@ def with_pyarrow(folder):
     import pyarrow.dataset
 
     return pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive").to_table()
+
+
+def with_spark(folder):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    spark = spark.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+    spark = spark.config("spark.ui.showConsoleProgress", "false").config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark.read.parquet(str(folder)).toArrow()
 
 
 # Each reads every column, so that a page it cannot decode is noticed.
@@ -68,10 +82,10 @@ def complaints(dataset, partitions, table):
             yield f"partition {partition}: not every seq from {first} to {last} once"
 
 
-def check(folder, dataset, partitions):
-    """Reads one dataset three times; prints a line; returns whether all is as it should be."""
+def check(folder, dataset, partitions, readers):
+    """Reads one dataset with each; prints a line; returns whether all is as it should be."""
     found, columns, wrong = [], set(), []
-    for name, read in READERS.items():
+    for name, read in readers.items():
         try:
             table = read(folder / dataset)
         except Exception as error:  # of whatever kind: each library has its own
@@ -91,24 +105,31 @@ def check(folder, dataset, partitions):
     return not wrong
 
 
-def main(folder):
+def main(folder, readers):
+    began = time.monotonic()
     try:
         datasets = expected_rows(folder)
     except (OSError, ValueError, KeyError) as error:
         print(f"nothing to read: {type(error).__name__}: {error}")
         return 2
-    print(f"{'dataset':<37}{'partitions':>11}{'manifest':>11}", *(f"{name:>10}" for name in READERS))
-    results = [check(folder, dataset, partitions) for dataset, partitions in sorted(datasets.items())]
+    print(f"{'dataset':<37}{'partitions':>11}{'manifest':>11}", *(f"{name:>10}" for name in readers))
+    results = [check(folder, dataset, partitions, readers) for dataset, partitions in sorted(datasets.items())]
+    print(f"{time.monotonic() - began:.1f} s")
     return 2 if not results else 0 if all(results) else 1
 
 
-def start(folder):
+def start(folder, spark):
     """Checks the folder, in the virtual environment."""
     if virtual.inside():
-        return main(folder)
-    run = virtual.runner("venv", PACKAGES)
-    return run(__file__, folder) if run else 0
+        # PyArrow says what columns Spark should see.
+        return main(folder, {"spark": with_spark, "pyarrow": with_pyarrow} if spark else READERS)
+    if spark and shutil.which("java") is None:
+        print("skipped: Spark needs Java")
+        return 0
+    run = virtual.runner("venv-spark", SPARK) if spark else virtual.runner("venv", PACKAGES)
+    return run(__file__, folder, *(["--spark"] if spark else [])) if run else 0
 
 
 if __name__ == "__main__":
-    sys.exit(start(Path(sys.argv[1])) if len(sys.argv) == 2 else __doc__)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--spark"]
+    sys.exit(start(Path(arguments[0]), "--spark" in sys.argv) if len(arguments) == 1 else __doc__)

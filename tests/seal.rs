@@ -15,6 +15,7 @@ mod witnesses;
 mod world;
 
 use evenkeel::cold::{ColdStore, MANIFEST, Segment};
+use evenkeel::ports::PortError;
 use evenkeel::seal::tamper::tamper;
 use evenkeel::seal::{Finding, Progress, SealError, Signer, Token, Watch, Watcher, verify_data};
 use evenkeel_schemas::Dataset;
@@ -129,11 +130,56 @@ fn a_second_sealer_is_noticed() {
     let (mut first, mut second) = (sealer(&store, 1).unwrap(), sealer(&store, 1).unwrap());
     first.turn(&mut rows, None).unwrap();
     let turned = second.turn(&mut rows, None);
-    assert!(
-        matches!(&turned, Err(SealError::Port(error)) if error.to_string().contains("something else writes")),
-        "{turned:?}"
-    );
+    assert!(matches!(&turned, Err(SealError::Port(error)) if *error == PortError::Fenced), "{turned:?}");
     assert_eq!(verified(&store, &mut rows), 10);
+}
+
+#[test]
+fn a_start_goes_on_from_what_was_signed_and_believes_nothing_else() {
+    let (store, mut rows) = (Store::default(), Rows::new());
+    let mut first = sealer(&store, 1).unwrap();
+    for _ in 0..700 {
+        rows.grow(3);
+        first.turn(&mut rows, None).unwrap();
+    }
+    let (size, stated) = (first.size(), String::from_utf8(store.files()["sealer/state"].clone()).unwrap());
+    assert_eq!(size, 1400, "two partitions");
+    assert!(stated.starts_with("example.com/shop/sealer\n{") && stated.contains("\"seals\":1024,"), "{stated}");
+    // No seal before is read, so one that is gone is not missed; and it comes to what reading all of them comes to.
+    let mut roots = Vec::new();
+    for gone in [&["tile/entries/000", "tile/0/000"][..], &["sealer/state"]] {
+        let (copy, mut rows) = (store.copy(), rows.clone());
+        gone.iter().for_each(|name| copy.remove(name).unwrap());
+        let mut again = sealer(&copy, 1).unwrap();
+        assert_eq!((again.size(), &again.audited().next_offsets), (size, &first.audited().next_offsets));
+        rows.grow(3);
+        assert_eq!(again.turn(&mut rows, None), Ok(Progress { entries: 3, segments: 0 }));
+        roots.push(checkpoint(&copy, &trust(1)).unwrap().root);
+    }
+    assert_eq!(roots[0], roots[1]);
+    // What the key did not sign is not believed: then all is verified, and what is gone is missed.
+    for (from, to) in [("\"seals\":1024", "\"seals\":1023"), ("\"0\":[1", "\"0\":[2"), ("shop/sealer", "shop2/sealer")]
+    {
+        let copy = store.copy();
+        assert!(stated.contains(from), "{stated}");
+        copy.put("sealer/state", stated.replacen(from, to, 1).as_bytes()).unwrap();
+        assert!(sealer(&copy, 1).is_ok(), "{to}: all is there");
+        copy.remove("tile/entries/000").unwrap();
+        assert!(sealer(&copy, 1).is_err(), "{to}: it was believed");
+    }
+    for (name, at) in [("tile/1/000.p/5", 3), ("tile/entries/005.p/120", 9)] {
+        let (copy, mut bytes) = (store.copy(), store.files()[name].clone());
+        bytes[at] ^= 1;
+        copy.put(name, &bytes).unwrap();
+        assert!(sealer(&copy, 1).is_err(), "{name}");
+    }
+    // A log whose checkpoint is from before.
+    let (older, mut early) = (Store::default(), Rows::new());
+    early.grow(3);
+    sealer(&older, 1).unwrap().turn(&mut early, None).unwrap();
+    older.put("sealer/state", stated.as_bytes()).unwrap();
+    let Err(error) = sealer(&older, 1) else { panic!("a checkpoint that was rolled back was taken over") };
+    assert!(error.to_string().contains("rolled back"), "{error}");
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Commands about the cold store: compact, verify, restore.
 
+use super::cold_args::{Access, CompactArgs, OpenStore, RestoreArgs, is_url};
 use super::config::{Config, pin, pinned};
-use super::{CompactArgs, Ending, RestoreArgs, RunArgs, fatal};
-use crate::cold::{
-    self, ColdDataset, ColdSource, ColdStore, DirectoryStore, KeptInputs, Report, Requests, Verification,
-};
+use super::{Ending, RunArgs, fatal};
+use crate::cold::{self, ColdDataset, ColdSource, ColdStore, KeptInputs, Report, Requests, Verification};
 use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
 use crate::kafka::{self, KafkaOutputs, KafkaSource};
 use crate::ports::{Clock, PortError, SystemClock};
@@ -13,14 +12,14 @@ use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use evenkeel_schemas::Topic;
 use evenkeel_schemas::audit::hex;
 use serde_json::json;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 /// A day, µs.
 const DAY_US: i64 = 86_400_000_000;
 
-pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
-    let verification = cold::verify(directory);
+pub(super) fn verify(name: &str, open: OpenStore, json: bool) -> Result<Ending, PortError> {
+    let verification =
+        if is_url(name) { cold::verify_store(&*open(name, Access::Read)?) } else { cold::verify(Path::new(name)) };
     if json {
         let (entries, segments, heads, min_seqs) = match &verification {
             Verification::Whole { entries, segments, heads, min_seqs } => {
@@ -38,19 +37,21 @@ pub(super) fn verify(directory: &Path, json: bool) -> ExitCode {
             heads.iter().for_each(|(partition, head)| println!("partition {partition} head {head}"));
         }
     }
-    match verification {
-        Verification::Whole { .. } => ExitCode::SUCCESS,
-        Verification::Tampered(_) => ExitCode::from(1),
-        Verification::Unusable(_) => ExitCode::from(2),
-    }
+    Ok(match verification {
+        Verification::Whole { .. } => Ending::Well,
+        Verification::Tampered(_) => Ending::NotWell,
+        Verification::Unusable(_) => Ending::Unusable,
+    })
 }
 
-pub(super) fn compact(args: CompactArgs, json: bool) -> Result<Ending, PortError> {
+pub(super) fn compact(args: CompactArgs, open: OpenStore, json: bool) -> Result<Ending, PortError> {
     let keep = args.keep.iter().map(|text| Keep::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let requests = args.requests.parse::<Requests>().map_err(|why| fatal(format!("--requests: {why}")))?;
     let inputs = KeptInputs { records: args.records, requests };
-    let cold = args.cold.clone().or(args.data.as_ref().map(|directory| directory.join("cold")));
-    let store = &DirectoryStore::open(&cold.ok_or_else(|| fatal("where to? give --cold DIR"))?)?;
+    let below = |data: &PathBuf| data.join("cold").to_string_lossy().into_owned();
+    let cold = args.cold.clone().or(args.data.as_ref().map(below));
+    let store = open(&cold.ok_or_else(|| fatal("where to? give --cold DIR"))?, Access::Write)?;
+    let store = store.as_ref();
     let options = cold::Options { whole: !args.only_full, ..cold::Options::default() };
     let mut report = Report::default();
     for part in [compact_outputs(&args, store, &options)?, compact_inputs(&args, store, (inputs, &options))?] {
@@ -155,12 +156,12 @@ pub(super) fn columns(family: Option<&str>, json: bool) -> Result<Ending, PortEr
     Ok(Ending::Well)
 }
 
-pub(super) fn restore(args: RestoreArgs, json: bool) -> Result<Ending, PortError> {
+pub(super) fn restore(args: RestoreArgs, open: OpenStore, json: bool) -> Result<Ending, PortError> {
     let directory = &args.data;
     if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(fatal(format!("{} is not empty: restore into a new directory", directory.display())));
     }
-    let (mut source, tuning) = ColdSource::open(DirectoryStore::read_only(&args.from))?;
+    let (mut source, tuning) = ColdSource::open(open(&args.from, Access::Read)?)?;
     let bindings = source.bindings_until(args.to.as_deref().map_or(Ok(i64::MAX), time_us)?)?;
     pin(directory, &tuning)?;
     let restored = restore::restore(source, &bindings, (&tuning, usize::from(args.workers)), directory)?;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod cold;
+mod cold_args;
 mod config;
 mod detect;
 mod offline;
@@ -13,6 +14,7 @@ mod online;
 mod root_cause;
 mod traffic;
 
+pub use cold_args::{Access, ColdCommand, OpenStore, open_directory};
 pub use config::Config;
 
 use crate::encode::Format;
@@ -26,14 +28,33 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    manner: Manner,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// evenkeel's cold store in S3 and stores like it: where `evenkeel` takes a cold directory, this takes a URL, too:
+/// s3://BUCKET/PREFIX?endpoint=URL&region=NAME, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX. Credentials come from the
+/// environment, as the stores' own tools read them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct ColdCli {
+    #[command(flatten)]
+    manner: Manner,
+    #[command(subcommand)]
+    command: ColdCommand,
+}
+
+/// How to speak.
+#[derive(Debug, clap::Args)]
+struct Manner {
     /// Tables for people or JSON for scripts.
     #[arg(short, long, global = true, value_enum, default_value_t = View::Table)]
     output: View,
     /// Log lines on standard error: off, error, warn, info, debug.
     #[arg(long, global = true, env = "EVENKEEL_LOG", default_value = "info")]
     log: String,
-    #[command(subcommand)]
-    command: Command,
 }
 
 /// How results are shown.
@@ -51,31 +72,11 @@ enum Command {
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Compute a data directory, what is on a broker, or what a cold directory keeps, again from its records and bindings;
-    /// ends with one hash over all outputs.
-    #[command(
-        after_help = "Examples:\n  evenkeel replay ./demo --workers 4\n  evenkeel replay --brokers 127.0.0.1:9092 --check\n  evenkeel replay --from ./cold --to 2026-11-21T12:00:00Z"
-    )]
-    Replay(ReplayArgs),
-    /// Follow the audit chain of a data or cold directory: exit 0 whole, 1 tampered, 2 unusable.
-    #[command(after_help = "Example:\n  evenkeel verify ./demo")]
-    Verify {
-        /// A data directory, or a cold directory.
-        dir: PathBuf,
-    },
-    /// Write what was committed since the last time into Parquet files, merge small ones, drop old ones.
-    #[command(
-        after_help = "Examples:\n  evenkeel compact --data ./demo --cold ./demo/cold --records\n  evenkeel compact --brokers 127.0.0.1:9092 --cold ./cold --requests sampled:100 --keep 400d --keep requests=7d"
-    )]
-    Compact(CompactArgs),
+    #[command(flatten)]
+    Cold(ColdCommand),
     /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Make a data directory as it was at a point in time from a cold directory that keeps records.
-    #[command(
-        after_help = "Example:\n  evenkeel restore --from ./demo/cold --to 2026-11-21T12:00:00Z --data ./restored"
-    )]
-    Restore(RestoreArgs),
     /// Say what the columns of the Parquet files mean, of all datasets or of one.
     #[command(after_help = "Example:\n  evenkeel columns rollups")]
     Columns {
@@ -185,76 +186,6 @@ struct RunArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct ReplayArgs {
-    /// The data directory.
-    #[arg(required_unless_present_any = ["brokers", "from"])]
-    dir: Option<PathBuf>,
-    /// A cold directory that keeps records, instead.
-    #[arg(long, conflicts_with_all = ["dir", "check"])]
-    from: Option<PathBuf>,
-    /// Only epochs that closed at this time or before: RFC 3339, or µs since the Unix epoch.
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Configuration file (TOML) with the tuning that what is on the broker was computed with.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Worker threads; no result depends on them.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
-    /// Records handed over at a time; no result depends on it.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
-    /// Compare with what was committed, output by output.
-    #[arg(long)]
-    check: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct CompactArgs {
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Data directory of the embedded log.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// Where Parquet goes. Default: DATA/cold.
-    #[arg(long)]
-    cold: Option<PathBuf>,
-    /// Leave the last, incomplete segment for the next time.
-    #[arg(long)]
-    only_full: bool,
-    /// Keep every input record and binding as well: what `replay --from` and `restore` need.
-    #[arg(long)]
-    records: bool,
-    /// Keep requests as a table: full, sampled:N (one in N, the same ones on every run), or ephemeral (none).
-    #[arg(long, default_value = "ephemeral")]
-    requests: String,
-    /// Drop segments older than this, of all datasets or of one; may be repeated. Their heads stay.
-    #[arg(long, value_name = "[DATASET=]DAYSd")]
-    keep: Vec<String>,
-    /// Configuration file (TOML) with the tuning that what is on the broker was computed with, for --records.
-    #[arg(long)]
-    config: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-struct RestoreArgs {
-    /// The cold directory.
-    #[arg(long)]
-    from: PathBuf,
-    /// Up to this time: RFC 3339, or µs since the Unix epoch. Default: all that is kept.
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
-    /// The data directory to be made; must be empty or not there.
-    #[arg(long)]
-    data: PathBuf,
-    /// Worker threads; no result depends on them.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
-}
-
-#[derive(Debug, clap::Args)]
 struct GenerateArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -322,31 +253,40 @@ struct ShipArgs {
 enum Ending {
     Well,
     NotWell,
+    Unusable,
 }
 
 /// Parses the arguments, runs the command, tells what went wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli.log);
-    let json = cli.output == View::Json;
-    let ending = match cli.command {
+    start_log(&cli.manner.log);
+    let json = cli.manner.output == View::Json;
+    exit(match cli.command {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
         Command::Audit(command) => audit::run(command, json),
-        Command::Replay(args) => offline::replay(args, json),
-        Command::Verify { dir } => return cold::verify(&dir, json),
-        Command::Compact(args) => cold::compact(args, json),
-        Command::Restore(args) => cold::restore(args, json),
+        Command::Cold(command) => command.run(open_directory, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),
         Command::Detect(args) => detect::detect(&args, json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
         Command::RootCause(args) => root_cause::run(&args, json),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),
-    };
+    })
+}
+
+/// The same of the commands about cold stores alone, for a program that opens others than directories.
+pub fn cold_main(open: OpenStore) -> ExitCode {
+    let cli = ColdCli::parse();
+    start_log(&cli.manner.log);
+    exit(cli.command.run(open, cli.manner.output == View::Json))
+}
+
+fn exit(ending: Result<Ending, PortError>) -> ExitCode {
     match ending {
         Ok(Ending::Well) => ExitCode::SUCCESS,
         Ok(Ending::NotWell) => ExitCode::from(1),
+        Ok(Ending::Unusable) => ExitCode::from(2),
         Err(error) => {
             eprintln!("evenkeel: {error}");
             ExitCode::from(2)

@@ -1,9 +1,10 @@
 //! Commands that need no server: demo, replay, schema.
 
 use super::cold::time_us;
+use super::cold_args::{Access, OpenStore, ReplayArgs};
 use super::config::{Config, pin, pinned};
-use super::{DemoArgs, Ending, ReplayArgs, RunArgs, fatal, io_error};
-use crate::cold::{ColdSource, DirectoryStore};
+use super::{DemoArgs, Ending, RunArgs, fatal, io_error};
+use crate::cold::ColdSource;
 use crate::demo::{self, Summary};
 use crate::embedded::{EmbeddedOutputs, EmbeddedSource, bindings};
 use crate::encode::Format;
@@ -67,10 +68,10 @@ fn print_summary(summary: &Summary) {
 /// What is compacted there: only the newest value of each key is sure to be found.
 const COMPACTED: [Dataset; 2] = [Dataset::State, Dataset::Baselines];
 
-pub(super) fn replay(args: ReplayArgs, json: bool) -> Result<Ending, PortError> {
+pub(super) fn replay(args: ReplayArgs, open: OpenStore, json: bool) -> Result<Ending, PortError> {
     let to_us = args.to.as_deref().map_or(Ok(i64::MAX), time_us)?;
     if let Some(cold) = &args.from {
-        let (mut source, tuning) = ColdSource::open(DirectoryStore::read_only(cold))?;
+        let (mut source, tuning) = ColdSource::open(open(cold, Access::Read)?)?;
         let (bindings, mut heads) = (source.bindings_until(to_us)?, Heads::new(source.heads()));
         let report = compute(&mut source, &bindings, &tuning, &args, |changes| heads.take(changes))?;
         heads.finish()?;

@@ -205,6 +205,14 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether the store still has the lines that were read or saved last.
+    ///
+    /// # Errors
+    /// As [`ColdStore::get`].
+    pub fn is_stored(&self, store: &dyn ColdStore) -> Result<bool, PortError> {
+        Ok(store.get(MANIFEST)? == self.text)
+    }
+
     /// The segments of a stream, in the order of their rows.
     pub fn of(&self, stream: Stream) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.iter().filter(move |segment| segment.stream() == stream)

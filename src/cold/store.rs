@@ -21,10 +21,10 @@ pub trait ColdStore: Send {
     /// stores that have one writer.
     ///
     /// # Errors
-    /// `Fatal` if another value is there: somebody else wrote it. `Retry` if the store cannot be reached now.
+    /// `Fenced` if another value is there: somebody else wrote it. `Retry` if the store cannot be reached now.
     fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
         if self.get(name)?.as_deref() != before {
-            return Err(changed(name));
+            return Err(PortError::Fenced);
         }
         self.put(name, bytes)
     }
@@ -48,11 +48,26 @@ pub trait ColdStore: Send {
     fn remove(&self, name: &str) -> Result<(), PortError>;
 }
 
-/// Says that a value is not the one that was read.
-fn changed(name: &str) -> PortError {
-    PortError::Fatal(format!(
-        "{name} is not what was read: something else writes to this store; stop one, and run again"
-    ))
+impl ColdStore for Box<dyn ColdStore> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        (**self).put(name, bytes)
+    }
+
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        (**self).replace(name, before, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        (**self).get(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        (**self).list(prefix)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PortError> {
+        (**self).remove(name)
+    }
 }
 
 /// A file that is being written; it has its name only once it is whole.
@@ -160,6 +175,15 @@ impl MemoryStore {
 impl ColdStore for MemoryStore {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
         self.values().insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        let mut values = self.values();
+        if values.get(name).map(Vec::as_slice) != before {
+            return Err(PortError::Fenced);
+        }
+        values.insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 

@@ -156,7 +156,7 @@ fn verify_segments(store: &dyn ColdStore, may_be_empty: bool) -> Result<Followed
     let held = manifest.segments.iter().filter(|segment| !segment.dropped);
     let known = held.map(|segment| segment.file.clone()).collect::<BTreeSet<_>>();
     if let Some(file) = files.difference(&known).next() {
-        let why = "the manifest does not name this file; if a crash left it, the next compaction removes it";
+        let why = "the manifest does not name this file; if a crash left it, the next compaction names or removes it";
         return Err(Failure::Tampered(Tampered { file: file.clone(), why: why.to_owned(), ..Tampered::default() }));
     }
     let mut followed = Followed { segments: known.len() as u64, ..Followed::default() };

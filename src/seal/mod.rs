@@ -20,6 +20,7 @@ mod prove;
 mod sealer;
 mod serve;
 mod signer;
+mod state;
 pub mod tamper;
 mod tiles;
 mod verify;

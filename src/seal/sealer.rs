@@ -3,18 +3,19 @@
 //! Steps of a turn, and what a crash after each leaves: 1. follow the log (nothing). 2. Tiles and bundles (files that no
 //! checkpoint covers; written anew). 3. The signed checkpoint, in place of the one before (all of it, durably). 4.
 //! Cosignatures, in place of that (a checkpoint with fewer of them; asked for again). A witness never sees a checkpoint
-//! that could be lost.
+//! that could be lost. 5. Now and then where the sealer stands, signed (an older one: a start reads more seals).
 
 use super::files;
 use super::follow::{MAX_BATCH_ENTRIES, follow};
 use super::signer::{Signer, sign_note};
+use super::state::{EVERY, recall, remember};
 use super::tiles::Edge;
 use super::verify::check_manifest;
 use crate::cold::{ColdStore, Manifest, Tampered};
 use crate::ports::{OutputLog, PortError};
 use evenkeel_schemas::Dataset;
-use evenkeel_schemas::audit::tile::CHECKPOINT;
-use evenkeel_schemas::audit::{Audited, Checkpoint, HANDOVERS, Log, Note, Seal, Trust, VerifierKey, handover};
+use evenkeel_schemas::audit::tile::{CHECKPOINT, WIDTH};
+use evenkeel_schemas::audit::{Audited, Checkpoint, HANDOVERS, Log, Note, Refused, Seal, Trust, VerifierKey, handover};
 
 /// Seals of a checkpoint at most; what is left comes with the next.
 const MAX_SEALS: usize = 1024;
@@ -54,36 +55,45 @@ pub struct Sealer {
     edge: Edge,
     audited: Audited,
     note: Option<Note>,
+    /// Seals when it was last signed where the sealer stands.
+    stated: u64,
 }
 
 impl Sealer {
-    /// Takes over the log in `store`, which may be empty, after verifying all of it. `origin` is the name in the chains'
-    /// beginnings.
+    /// Takes over the log in `store`, which may be empty. `origin` is the name in the chains' beginnings. It goes on from
+    /// where this key signed that it stands, after checking that the tiles lead there and the seals since then to the
+    /// checkpoint; without such a signature it verifies all of the log.
     ///
     /// # Errors
     /// `Fatal` if the log was tampered with, or its checkpoint is not signed by `signer`'s key.
     pub fn open(store: Box<dyn ColdStore>, signer: Box<dyn Signer>, origin: &str) -> Result<Self, PortError> {
-        let mut edge = Edge::default();
-        let (mut audited, mut note) = (Audited::default(), None);
+        let (mut edge, mut audited, mut note, mut stated) = (Edge::default(), Audited::default(), None, 0);
         if store.get(CHECKPOINT)?.is_some() {
-            let fatal = |why: String| PortError::Fatal(format!("the log of seals: {why}"));
-            let trust = Trust::in_key(signer.key().clone()).map_err(|error| fatal(error.to_string()))?;
+            let trust = Trust::in_key(signer.key().clone()).map_err(fatal)?;
             let files = files(store.as_ref());
-            let log = Log::open(&files, &trust).map_err(|error| fatal(error.to_string()))?;
+            let log = Log::open(&files, &trust).map_err(fatal)?;
             if log.key != *signer.key() {
-                return Err(fatal(format!("it was handed over to the key {}: seal with that one", log.key)));
+                return Err(fatal(Refused(format!("it was handed over to the key {}: seal with that one", log.key))));
             }
-            let verified = log.verify(origin, |_, seal| {
-                edge.push(&seal.to_leaf(), |_, _| {});
-                Ok(())
-            });
-            audited = verified.map_err(|error| fatal(error.to_string()))?;
+            if let Some(stood) = recall(store.as_ref(), &log, origin)? {
+                (edge, audited) = stood;
+                stated = edge.size();
+                catch_up(&log, origin, &mut edge, &mut audited).map_err(fatal)?;
+            } else {
+                let verified = log.verify(origin, |_, seal| {
+                    edge.push(&seal.to_leaf(), |_, _| {});
+                    Ok(())
+                });
+                audited = verified.map_err(fatal)?;
+            }
             if edge.root() != log.trusted.checkpoint.root {
-                return Err(fatal("a seal was written by another version of evenkeel".to_owned()));
+                let why =
+                    "the seals do not lead to the checkpoint's root: one was changed, or written by another version";
+                return Err(fatal(Refused(why.to_owned())));
             }
             note = Some(log.note.clone());
         }
-        Ok(Self { store, signer, origin: origin.to_owned(), edge, audited, note })
+        Ok(Self { store, signer, origin: origin.to_owned(), edge, audited, note, stated })
     }
 
     /// The newest checkpoint; `None` before the first.
@@ -188,13 +198,17 @@ impl Sealer {
         also.map_or(Ok(()), |signer| sign_note(&mut note, signer))?;
         self.publish(note)?;
         self.audited = audited;
+        if self.edge.size() - self.stated >= EVERY {
+            remember(self.store.as_ref(), self.signer.as_mut(), &self.origin, (&self.edge, &self.audited))?;
+            self.stated = self.edge.size();
+        }
         Ok(())
     }
 
     /// Puts a note in place of the checkpoint: a newer one, or the same with more signatures.
     ///
     /// # Errors
-    /// As [`ColdStore::replace`]: `Fatal` if another sealer wrote to this log.
+    /// As [`ColdStore::replace`]: `Fenced` if another sealer wrote to this log.
     pub fn publish(&mut self, note: Note) -> Result<(), PortError> {
         let before = self.note.as_ref().map(|note| note.to_string().into_bytes());
         self.store.replace(CHECKPOINT, before.as_deref(), note.to_string().as_bytes())?;
@@ -222,7 +236,8 @@ impl Sealer {
         let mut sizes = self.store.get(HANDOVERS)?.unwrap_or_default();
         sizes.extend(format!("{size}\n").into_bytes());
         self.store.put(HANDOVERS, &sizes)?;
-        self.signer = to;
+        // What the old key signed of where the sealer stands counts no more.
+        (self.signer, self.stated) = (to, 0);
         Ok(self)
     }
 
@@ -230,4 +245,21 @@ impl Sealer {
     pub fn key(&self) -> &VerifierKey {
         self.signer.key()
     }
+}
+
+/// Takes in the seals that follow the edge.
+fn catch_up(log: &Log<'_>, origin: &str, edge: &mut Edge, audited: &mut Audited) -> Result<(), Refused> {
+    let first = edge.size() / WIDTH;
+    for bundle in first..log.size().div_ceil(WIDTH) {
+        let known = edge.size() - bundle * WIDTH;
+        for leaf in log.bundle(bundle)?.iter().skip(known as usize) {
+            audited.follow(origin, &Seal::from_leaf(leaf)?)?;
+            edge.push(leaf, |_, _| {});
+        }
+    }
+    Ok(())
+}
+
+fn fatal(Refused(why): Refused) -> PortError {
+    PortError::Fatal(format!("the log of seals: {why}"))
 }

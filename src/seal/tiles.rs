@@ -7,7 +7,7 @@
 use crate::cold::ColdStore;
 use crate::ports::PortError;
 use evenkeel_schemas::audit::tile::{self, WIDTH};
-use evenkeel_schemas::audit::{Hash, tree};
+use evenkeel_schemas::audit::{Hash, Log, Refused, tree};
 
 /// What the next leaf needs to know of those before: at most 255 hashes a level, and the open bundle.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,32 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// The edge of the first `size` leaves of a log, from its tiles: a few hundred hashes whatever its size. Whether they
+    /// are the right ones its root tells; of the open bundle's leaves that they are those of the tiles.
+    ///
+    /// # Errors
+    /// [`Refused`] if a tile or the bundle is missing, or the log is not so long.
+    pub fn at(log: &Log<'_>, size: u64) -> Result<Self, Refused> {
+        let mut edge = Self { size, ..Self::default() };
+        for level in (0_u8..8).take_while(|level| size >> (8 * level) > 0) {
+            let count = size >> (8 * level);
+            let open = count - count % WIDTH..count;
+            edge.levels.push(open.map(|index| log.hash(8 * level, index)).collect::<Result<_, _>>()?);
+        }
+        if !size.is_multiple_of(WIDTH) {
+            for (leaf, hash) in log.bundle(size / WIDTH)?.iter().zip(&edge.levels[0]) {
+                if tree::leaf_hash(leaf) != *hash {
+                    return Err(Refused(format!(
+                        "a seal of bundle {} is not the one that its tile names",
+                        size / WIDTH
+                    )));
+                }
+                tile::add_entry(&mut edge.bundle, leaf);
+            }
+        }
+        Ok(edge)
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> u64 {
         self.size

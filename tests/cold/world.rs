@@ -1,7 +1,7 @@
 //! A log in memory with some of everything, and a store that fails when told to.
 
 use crate::scratch::Random;
-use evenkeel::cold::{ColdStore, MemoryStore};
+use evenkeel::cold::ColdStore;
 use evenkeel::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
 use evenkeel_schemas::{
@@ -202,13 +202,18 @@ pub enum Fault {
 
 /// A store that fails at the `at`th call.
 pub struct Faulty<'a> {
-    pub store: &'a MemoryStore,
+    pub store: &'a (dyn ColdStore + Sync),
     pub fault: Fault,
     pub at: usize,
     pub calls: Cell<usize>,
 }
 
 impl Faulty<'_> {
+    fn tear(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        let tears = self.fault == Fault::Torn && self.calls.get() == self.at && name.ends_with(".parquet");
+        if tears { self.store.put(name, &bytes[..bytes.len() / 2]) } else { Ok(()) }
+    }
+
     fn call<T>(&self, work: impl FnOnce() -> Result<T, PortError>) -> Result<T, PortError> {
         let call = self.calls.replace(self.calls.get() + 1);
         let fails = if self.fault == Fault::Gone { call >= self.at } else { call == self.at };
@@ -222,10 +227,13 @@ impl Faulty<'_> {
 
 impl ColdStore for Faulty<'_> {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
-        if self.fault == Fault::Torn && self.calls.get() == self.at && name.ends_with(".parquet") {
-            self.store.put(name, &bytes[..bytes.len() / 2])?;
-        }
+        self.tear(name, bytes)?;
         self.call(|| self.store.put(name, bytes))
+    }
+
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        self.tear(name, bytes)?;
+        self.call(|| self.store.replace(name, before, bytes))
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
@@ -241,8 +249,51 @@ impl ColdStore for Faulty<'_> {
     }
 }
 
+/// A store whose caller stands still before its `at`th call, while somebody else does what `meanwhile` does.
+pub struct Interrupted<'a> {
+    store: &'a (dyn ColdStore + Sync),
+    at: usize,
+    pub calls: Cell<usize>,
+    meanwhile: Box<dyn Fn() + Send + 'a>,
+}
+
+impl<'a> Interrupted<'a> {
+    pub fn new(store: &'a (dyn ColdStore + Sync), at: usize, meanwhile: impl Fn() + Send + 'a) -> Self {
+        Self { store, at, calls: Cell::new(0), meanwhile: Box::new(meanwhile) }
+    }
+
+    fn store(&self) -> &dyn ColdStore {
+        if self.calls.replace(self.calls.get() + 1) == self.at {
+            (self.meanwhile)();
+        }
+        self.store
+    }
+}
+
+impl ColdStore for Interrupted<'_> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        self.store().put(name, bytes)
+    }
+
+    fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
+        self.store().replace(name, before, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        self.store().get(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.store().list(prefix)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PortError> {
+        self.store().remove(name)
+    }
+}
+
 /// Everything in a store.
-pub fn contents(store: &MemoryStore) -> BTreeMap<String, Vec<u8>> {
+pub fn contents(store: &dyn ColdStore) -> BTreeMap<String, Vec<u8>> {
     let names = store.list("").unwrap();
     names.into_iter().map(|name| (name.clone(), store.get(&name).unwrap().unwrap())).collect()
 }

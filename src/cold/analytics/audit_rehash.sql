@@ -10,15 +10,22 @@ CREATE OR REPLACE MACRO envelope(partition, epoch, seq, ts_us, event_type, of, o
     || unhex(printf('%016x', seq::BIGINT)) || unhex(printf('%016x', ts_us))
     || lp(encode(event_type)) || lp(encode(of)) || lp(encode(op)) || lp(encode(actor)) || lp(encode(entity)) || lp(payload);
 
-WITH segments AS (
+WITH lines AS (
+    SELECT *, row_number() OVER () AS line
     FROM read_json('manifest.jsonl', format = 'newline_delimited', columns = {dataset: 'VARCHAR', partition: 'INTEGER',
-        first: 'UBIGINT', last: 'UBIGINT', prev_head: 'VARCHAR', head: 'VARCHAR', dropped: 'BOOLEAN'})
-    WHERE dataset = 'audit' AND dropped IS NOT TRUE
+        first: 'UBIGINT', last: 'UBIGINT', file: 'VARCHAR', prev_head: 'VARCHAR', head: 'VARCHAR', dropped: 'BOOLEAN'})
+    WHERE dataset = 'audit'
+), segments AS (
+    -- A line counts until a later one speaks for its entries.
+    FROM lines WHERE dropped IS NOT TRUE AND NOT EXISTS (
+        FROM lines AS later WHERE later.line > lines.line AND later.partition = lines.partition
+            AND later.first <= lines.first AND later.last >= lines.last)
     QUALIFY row_number() OVER (PARTITION BY partition ORDER BY first DESC) <= coalesce(getvariable('segments'), 3)
 ), entries AS (
     SELECT partition, seq,
            envelope(partition, epoch, seq, epoch_us(ts), event_type, "table", op, actor, entity, payload) AS bytes
-    FROM read_parquet('audit/*/*/*.parquet', hive_partitioning = true)
+    FROM read_parquet('audit/*/*/*.parquet', hive_partitioning = true, filename = true)
+    WHERE filename IN (SELECT file FROM segments)
 )
 SELECT segment.partition, segment.first, segment.last, count(*) AS entries,
        unhex(segment.head) = list_reduce(list(entry.bytes ORDER BY entry.seq),

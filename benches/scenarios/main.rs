@@ -1,24 +1,132 @@
 //! How far detection can be trusted: worlds with known faults, through the engine and past two peers.
 //!
-//! `cargo bench --bench scenarios -- [NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]`
+//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]`: the table on standard
+//! output; with `--out` also `RESULTS.md` and a picture per scenario, of seed 1, in that directory.
 
+mod evidence;
+mod options;
+mod peers;
+mod plot;
+mod report;
 mod simulation;
+mod svg;
 
-use simulation::catalogue::SCENARIOS;
+use evidence::Evidence;
+use options::Options;
+use report::{BY_HAND, Row};
+use simulation::catalogue::{SCENARIOS, Scenario};
 use simulation::drive::run;
-use simulation::score::score;
+use simulation::score::{Score, score};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-fn main() {
-    let names = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect::<Vec<_>>();
-    for scenario in SCENARIOS.iter().filter(|it| names.is_empty() || names.iter().any(|name| name == it.name)) {
-        let started = Instant::now();
-        let world = (scenario.make)(1);
-        let run = run(&world);
-        let score = score(&run.alerts, &world);
-        println!("{} {:.1} s, {} requests, {} s, rejected {}: {score:?}", scenario.name, started.elapsed().as_secs_f64(), run.requests, world.seconds, run.rejected);
-        for alert in run.alerts.iter().take(6) {
-            println!("   {} {:?} {} {} | {}", alert.at_s, alert.end_s, alert.root, alert.rule, alert.evidence);
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What came of one seed of a scenario.
+struct Done {
+    scores: [Score; 3],
+    evidence: Evidence,
+    picture: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse(std::env::args().skip(1));
+    let known = |options: &Options| options.names.iter().all(|name| SCENARIOS.iter().any(|it| it.name == name));
+    match options {
+        Ok(options) if known(&options) => work(&options).map_or_else(|error| stop(&error), |()| ExitCode::SUCCESS),
+        Ok(options) => stop(&format!("scenarios are {}, not {}", names().join(", "), options.names.join(", "))),
+        Err(error) => stop(&error),
+    }
+}
+
+fn stop(error: &str) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+fn names() -> Vec<&'static str> {
+    SCENARIOS.iter().map(|scenario| scenario.name).collect()
+}
+
+fn work(options: &Options) -> Result<(), String> {
+    let asked = |scenario: &&Scenario| options.names.is_empty() || options.names.iter().any(|it| it == scenario.name);
+    let scenarios = SCENARIOS.iter().filter(asked).collect::<Vec<_>>();
+    let jobs = scenarios
+        .iter()
+        .enumerate()
+        .flat_map(|(index, it)| (1..=options.seeds(it.is_long)).map(move |seed| (index, seed)));
+    let done = all(&scenarios, &jobs.collect::<Vec<_>>(), options.threads);
+    let mut rows = Vec::new();
+    let mut done = done.into_iter().peekable();
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let (name, about) = (scenario.name, scenario.about);
+        let mut row = Row { name, about, scores: Default::default(), evidence: Evidence::default() };
+        while let Some((_, it)) = done.next_if(|((of, _), _)| *of == index) {
+            row.scores.iter_mut().zip(&it.scores).for_each(|(sum, score)| sum.add(score));
+            row.evidence.merge(&it.evidence);
+            if let (Some(directory), Some(picture)) = (&options.out, it.picture) {
+                write(&directory.join(format!("{name}.svg")), &picture)?;
+            }
+        }
+        rows.push(row);
+    }
+    if options.json {
+        rows.iter().flat_map(report::json_lines).for_each(|line| println!("{line}"));
+    } else {
+        println!("{}\n{}", report::table(&rows), report::comparison(&rows));
+        for row in &rows {
+            row.evidence.lines().iter().for_each(|line| println!("{}: {line}", row.name));
         }
     }
+    options.out.as_deref().map_or(Ok(()), |directory| publish(directory, &rows, options))
+}
+
+/// Runs every scenario and seed, so many at a time; what came of them is in order.
+fn all(scenarios: &[&Scenario], jobs: &[(usize, u64)], threads: usize) -> Vec<((usize, u64), Done)> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(jobs.len()) {
+            scope.spawn(|| {
+                while let Some((index, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let it = one(scenarios[*index], *seed);
+                    done.lock().expect("nobody panics while holding it").push(((*index, *seed), it));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("nobody panicked while holding it");
+    done.sort_by_key(|(job, _)| *job);
+    done
+}
+
+fn one(scenario: &Scenario, seed: u64) -> Done {
+    let started = Instant::now();
+    let world = (scenario.make)(seed);
+    let run = run(&world);
+    let peers = [peers::static_thresholds(&world, &run), peers::burn_rates(&world, &run)];
+    let scores = [&run.alerts, &peers[0], &peers[1]].map(|alerts| score(alerts, &world));
+    let picture = (seed == 1).then(|| plot::draw(scenario.name, scenario.about, &world, &run, [&peers[0], &peers[1]]));
+    let (took_s, hours) = (started.elapsed().as_secs_f64(), world.seconds as f64 / 3600.0);
+    let (requests, refused) = (run.requests, run.rejected);
+    eprintln!(
+        "{} seed {seed}: {hours:.1} h, {requests} requests in {took_s:.1} s, {refused} records refused",
+        scenario.name
+    );
+    Done { scores, evidence: Evidence::of(&run, &world), picture }
+}
+
+fn publish(directory: &Path, rows: &[Row], options: &Options) -> Result<(), String> {
+    let path = directory.join("RESULTS.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let by_hand = before.split_once(BY_HAND).map_or("", |(_, after)| after.trim_start_matches('\n'));
+    write(&path, &report::page(rows, options, by_hand))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

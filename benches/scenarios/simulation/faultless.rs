@@ -7,7 +7,7 @@ use super::world::{DAY_S, HOUR_S, MINUTE_S, Scatter, Scope, Season, Signal, What
 const LONG_EPOCH_S: i64 = 5;
 
 fn week(seed: u64, scatter: Scatter) -> World {
-    let mut world = shop(seed, days(7), [8.0, 4.0, 2.0]);
+    let mut world = shop(seed, days(7), &[8.0, 2.0]);
     world.services.iter_mut().for_each(|service| service.scatter = scatter);
     (world.epoch_s, world.shown) = (LONG_EPOCH_S, (0, Signal::Volume));
     world
@@ -22,14 +22,14 @@ pub fn dispersed(seed: u64) -> World {
 }
 
 pub fn season(seed: u64) -> World {
-    let mut world = shop(seed, days(14), [6.0, 3.0, 1.0]);
+    let mut world = shop(seed, days(14), &[6.0, 1.0]);
     world.services.iter_mut().for_each(|service| service.season = Season::Week);
     (world.epoch_s, world.calm_s, world.shown) = (LONG_EPOCH_S, DAY_S, (0, Signal::Volume));
     world
 }
 
 pub fn daily_job(seed: u64) -> World {
-    let mut world = shop(seed, days(6), [8.0, 4.0, 2.0]);
+    let mut world = shop(seed, days(6), &[8.0, 2.0]);
     for day in 0..6 {
         let from_s = days(day) + 2 * HOUR_S + world.random.between(0, MINUTE_S);
         let span = (from_s, from_s + 20 * MINUTE_S);
@@ -44,7 +44,7 @@ pub fn daily_job(seed: u64) -> World {
 }
 
 pub fn jitter(seed: u64) -> World {
-    let mut world = shop(seed, 6 * HOUR_S, [20.0, 10.0, 5.0]);
+    let mut world = shop(seed, 6 * HOUR_S, &[20.0, 10.0, 5.0]);
     let mut at_s = 10 * MINUTE_S;
     while at_s < world.seconds {
         let service = world.random.below(3) as usize;
@@ -62,8 +62,8 @@ pub fn jitter(seed: u64) -> World {
 }
 
 pub fn level_shift(seed: u64) -> World {
-    let mut world = shop(seed, 5 * HOUR_S, [20.0, 10.0, 5.0]);
-    let from_s = world.random.between(QUIET_S, QUIET_S + 15 * MINUTE_S);
+    let mut world = shop(seed, 4 * HOUR_S, &[20.0, 10.0, 5.0]);
+    let from_s = world.random.between(QUIET_S, QUIET_S + 10 * MINUTE_S);
     let for_good = (from_s, world.seconds);
     world.happen(0, Scope::Whole, for_good, What::Slow(1.8));
     world.happen(0, Scope::Whole, for_good, What::Volume(1.5));

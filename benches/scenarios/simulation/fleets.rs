@@ -4,9 +4,9 @@ use super::catalogue::{QUIET_S, shop};
 use super::world::{HOUR_S, MINUTE_S, Scope, Service, Signal, What, World};
 
 pub fn dead_node(seed: u64) -> World {
-    let mut world = shop(seed, 3 * HOUR_S, [20.0, 10.0, 5.0]);
+    let mut world = shop(seed, 2 * HOUR_S + 15 * MINUTE_S, &[20.0, 10.0, 5.0]);
     (world.services[0].nodes, world.services[0].zones) = (3, 3);
-    let from_s = world.random.between(QUIET_S, QUIET_S + 15 * MINUTE_S);
+    let from_s = world.random.between(QUIET_S, QUIET_S + 10 * MINUTE_S);
     let span = (from_s, from_s + 15 * MINUTE_S);
     world.happen(0, Scope::Node(1), span, What::Silent);
     // Then the balancer has noticed.
@@ -23,7 +23,7 @@ fn fault_everywhere(world: &mut World, root: usize, label: &str, span: (i64, i64
 }
 
 pub fn cascade(seed: u64) -> World {
-    let mut world = World::new(seed, 2 * HOUR_S + 15 * MINUTE_S);
+    let mut world = World::new(seed, HOUR_S + 45 * MINUTE_S);
     // Layers of 15, 15 and 9 services; each calls two of the next layer, and the last layer the leaf.
     for layer in [0..15, 15..30, 30..39, 39..40] {
         for index in layer.clone() {
@@ -34,7 +34,7 @@ pub fn cascade(seed: u64) -> World {
                 39 => vec![39],
                 _ => Vec::new(),
             };
-            (service.routes, service.latency_us) = (1, 20_000.0);
+            (service.routes, service.zones) = (1, 1);
             world.services.push(service);
         }
     }
@@ -48,7 +48,7 @@ pub fn cascade(seed: u64) -> World {
 }
 
 pub fn zone(seed: u64) -> World {
-    let mut world = World::new(seed, 2 * HOUR_S + 15 * MINUTE_S);
+    let mut world = World::new(seed, HOUR_S + 45 * MINUTE_S);
     for index in 0..12 {
         let service = Service::new(format!("s{index:02}"), 8.0);
         world.services.push(Service { nodes: 3, zones: 3, routes: 1, ..service });
@@ -69,14 +69,14 @@ pub fn zone(seed: u64) -> World {
 }
 
 pub fn outage(seed: u64) -> World {
-    let mut world = World::new(seed, 40 * MINUTE_S);
-    world.calm_s = 20 * MINUTE_S;
+    let mut world = World::new(seed, 30 * MINUTE_S);
+    world.calm_s = 12 * MINUTE_S;
     world.services.push(Service::new("identity", 20.0));
     for index in 0..400 {
         let service = Service::new(format!("s{index:03}"), 3.0);
-        world.services.push(Service { routes: 1, callees: vec![0], ..service });
+        world.services.push(Service { routes: 1, nodes: 1, zones: 1, callees: vec![0], ..service });
     }
-    let from_s = world.random.between(22 * MINUTE_S, 25 * MINUTE_S);
+    let from_s = world.random.between(13 * MINUTE_S, 15 * MINUTE_S);
     let span = (from_s, from_s + 5 * MINUTE_S);
     world.happen(0, Scope::Whole, span, What::Errors(0.7));
     fault_everywhere(&mut world, 0, "identity fails", span);

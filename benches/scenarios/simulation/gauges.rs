@@ -7,8 +7,8 @@ use super::world::{DAY_S, Effect, Gauge, HOUR_S, MINUTE_S, Scope, Signal, What, 
 const POOL: f64 = 100.0;
 
 pub fn pool(seed: u64) -> World {
-    let mut world = shop(seed, 3 * HOUR_S, [20.0, 10.0, 5.0]);
-    let from_s = world.random.between(QUIET_S, QUIET_S + 15 * MINUTE_S);
+    let mut world = shop(seed, 2 * HOUR_S + 15 * MINUTE_S, &[20.0, 10.0, 5.0]);
+    let from_s = world.random.between(QUIET_S, QUIET_S + 10 * MINUTE_S);
     let (full_s, to_s) = (from_s + 4 * MINUTE_S, from_s + 14 * MINUTE_S);
     for node in 0..2 {
         let value = move |at_s: i64, scatter: f64| {
@@ -50,7 +50,7 @@ fn memory(at_s: i64, scatter: f64, leaked_s: i64) -> f64 {
 }
 
 pub fn leak(seed: u64) -> World {
-    let mut world = shop(seed, 20 * HOUR_S, [5.0, 3.0, 2.0]);
+    let mut world = shop(seed, 18 * HOUR_S, &[5.0, 2.0]);
     let from_s = world.random.between(5 * HOUR_S, 6 * HOUR_S);
     // The process is killed where the gauge passes its limit, and begins anew.
     let killed_s = (from_s..world.seconds).find(|at_s| memory(*at_s, 0.0, at_s - from_s) >= MEMORY);

@@ -17,9 +17,7 @@ pub const DAY_S: i64 = 24 * HOUR_S;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Season {
     Flat,
-    /// 0.4 at four in the morning, 1.6 at four in the afternoon.
-    Day,
-    /// The same, and on Saturdays and Sundays 0.6 of it.
+    /// 0.4 at four in the morning, 1.6 at four in the afternoon; on Saturdays and Sundays 0.6 of that.
     Week,
 }
 
@@ -32,7 +30,7 @@ impl Season {
         match self {
             Self::Flat => 1.0,
             Self::Week if weekend => 0.6 * day(),
-            Self::Day | Self::Week => day(),
+            Self::Week => day(),
         }
     }
 }

@@ -4,11 +4,13 @@
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod simulation;
 
+use serde_json::json;
 use simulation::catalogue::SCENARIOS;
 use simulation::drive::{Run, run};
+use simulation::incidents::Incidents;
 use simulation::score::{Alert, Score, Worth, score, worth};
 use simulation::traffic::Traffic;
-use simulation::world::{DAY_S, HOUR_S, Kind, MINUTE_S, World};
+use simulation::world::{DAY_S, HOUR_S, Kind, MINUTE_S, START_US, World};
 
 fn world(name: &str, seed: u64) -> World {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).expect("a scenario of this name");
@@ -113,6 +115,7 @@ fn alerts_are_right_within_a_fault_and_its_grace_excused_where_they_may_be_and_e
         at_s,
         end_s: Some(end_s),
         pages: 1,
+        merged: false,
         rule: String::new(),
         evidence: String::new(),
     };
@@ -135,4 +138,37 @@ fn alerts_are_right_within_a_fault_and_its_grace_excused_where_they_may_be_and_e
     assert_eq!((score.faults, score.found, score.right, score.once), (1, 1, 3, 0));
     assert_eq!((score.excused, score.wrong, score.pages), (1, 5, 9));
     assert_eq!((score.precision(), score.delay_s(50)), (Some(3.0 / 8.0), Some(0)));
+}
+
+#[test]
+fn incidents_are_gathered_as_they_are_amended_and_merged() {
+    let said = |id: &str, state: &str, service: &str, at_s: i64| {
+        let cause = json!({"detector": "latency", "key": {"service": service, "node": "n1"}, "evidence": "seen"});
+        let at_us = START_US + at_s * 1_000_000;
+        json!({"incident_id": id, "state": state, "service": service, "at_us": at_us, "cause": cause})
+    };
+    let mut plain = Incidents::default();
+    for (state, at_s) in [("open", 10), ("update", 20), ("resolved", 30)] {
+        plain.hear(&said("INC-1", state, "cart", at_s));
+    }
+    let [alert] = plain.alerts.as_slice() else { panic!("{:?}", plain.alerts) };
+    assert_eq!((alert.at_s, alert.end_s, alert.pages, alert.merged), (10, Some(30), 1, false));
+    assert_eq!((alert.root.as_str(), alert.rule.as_str()), ("cart", "latency of node, service"));
+
+    let mut rich = Incidents::default();
+    let with = |mut said: serde_json::Value, notify: bool| {
+        said["notify"] = json!(notify);
+        said["services"] = json!(["cart", "ledger"]);
+        said["victims"] = json!(["search"]);
+        said["shared"] = json!([{"dimension": "region", "value": "zone-1"}]);
+        said
+    };
+    rich.hear(&with(said("INC-1", "open", "cart", 10), true));
+    rich.hear(&with(said("INC-2", "open", "ledger", 11), false));
+    rich.hear(&with(said("INC-2", "merged", "ledger", 12), false));
+    rich.hear(&with(said("INC-1", "update", "ledger", 12), true));
+    let [first, second] = rich.alerts.as_slice() else { panic!("{:?}", rich.alerts) };
+    assert_eq!((first.pages, second.pages, first.root.as_str()), (2, 0, "ledger"));
+    assert!(second.merged && !first.merged && second.end_s == Some(12));
+    assert!(first.names.contains(&"zone-1".to_owned()) && !first.names.contains(&"search".to_owned()));
 }

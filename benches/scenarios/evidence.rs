@@ -3,20 +3,21 @@
 use crate::simulation::drive::Run;
 use crate::simulation::score::{Alert, Worth, worth};
 use crate::simulation::world::{Kind, World};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most rules of a kind that are listed.
 const LISTED: usize = 4;
 
 /// How often a rule spoke so, and the first time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Example {
     pub count: u64,
     pub first: String,
 }
 
 /// What went wrong in the runs of a scenario.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
     /// False incidents by rule.
     pub wrong: BTreeMap<String, Example>,

@@ -1,7 +1,7 @@
 //! How far detection can be trusted: worlds with known faults, through the engine and past two peers.
 //!
 //! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]`: the table on standard
-//! output; with `--out` also `RESULTS.md` and a picture per scenario, of seed 1, in that directory.
+//! output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in that directory.
 
 mod evidence;
 mod options;
@@ -64,13 +64,13 @@ fn work(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     let mut done = done.into_iter().peekable();
     for (index, scenario) in scenarios.iter().enumerate() {
-        let (name, about) = (scenario.name, scenario.about);
+        let (name, about) = (scenario.name.to_owned(), scenario.about.to_owned());
         let mut row = Row { name, about, scores: Default::default(), evidence: Evidence::default() };
         while let Some((_, it)) = done.next_if(|((of, _), _)| *of == index) {
             row.scores.iter_mut().zip(&it.scores).for_each(|(sum, score)| sum.add(score));
             row.evidence.merge(&it.evidence);
             if let (Some(directory), Some(picture)) = (&options.out, it.picture) {
-                write(&directory.join(format!("{name}.svg")), &picture)?;
+                write(&directory.join(format!("{}.svg", scenario.name)), &picture)?;
             }
         }
         rows.push(row);
@@ -83,7 +83,7 @@ fn work(options: &Options) -> Result<(), String> {
             row.evidence.lines().iter().for_each(|line| println!("{}: {line}", row.name));
         }
     }
-    options.out.as_deref().map_or(Ok(()), |directory| publish(directory, &rows, options))
+    options.out.as_deref().map_or(Ok(()), |directory| publish(directory, rows))
 }
 
 /// Runs every scenario and seed, so many at a time; what came of them is in order.
@@ -120,11 +120,20 @@ fn one(scenario: &Scenario, seed: u64) -> Done {
     Done { scores, evidence: Evidence::of(&run, &world), picture }
 }
 
-fn publish(directory: &Path, rows: &[Row], options: &Options) -> Result<(), String> {
-    let path = directory.join("RESULTS.md");
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let by_hand = before.split_once(BY_HAND).map_or("", |(_, after)| after.trim_start_matches('\n'));
-    write(&path, &report::page(rows, options, by_hand))
+/// Writes the page and what it is made of; scenarios that were not run keep what they had.
+fn publish(directory: &Path, rows: Vec<Row>) -> Result<(), String> {
+    let (page, data) = (directory.join("RESULTS.md"), directory.join("results.json"));
+    let before = std::fs::read_to_string(&data).unwrap_or_default();
+    let mut all = serde_json::from_str::<Vec<Row>>(&before).unwrap_or_default();
+    all.retain(|old| rows.iter().all(|row| row.name != old.name));
+    all.extend(rows);
+    let place = |row: &Row| names().iter().position(|name| *name == row.name);
+    all.retain(|row| place(row).is_some());
+    all.sort_by_key(place);
+    let text = std::fs::read_to_string(&page).unwrap_or_default();
+    let by_hand = text.split_once(BY_HAND).map_or("", |(_, after)| after.trim_start_matches('\n'));
+    write(&page, &report::page(&all, by_hand))?;
+    write(&data, &(serde_json::to_string_pretty(&all).map_err(|error| error.to_string())? + "\n"))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

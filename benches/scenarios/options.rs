@@ -51,12 +51,6 @@ impl Options {
     pub fn seeds(&self, is_long: bool) -> u64 {
         if is_long { self.seeds.min(LONG_SEEDS) } else { self.seeds }
     }
-
-    /// The command that gives the same again.
-    pub fn command(&self) -> String {
-        let names = self.names.iter().map(|name| format!("{name} ")).collect::<String>();
-        format!("cargo bench --bench scenarios -- {names}--seeds {} --out benches/scenarios", self.seeds)
-    }
 }
 
 fn number(flag: &str, value: &str) -> Result<u64, String> {

@@ -97,8 +97,8 @@ fn episodes(name: &str, judged: impl Iterator<Item = Option<&'static str>>) -> V
         let stands = seen_in.is_some_and(|seen| minute - seen <= KEEP_MINUTES);
         if let (Some(rule), false) = (rule, stands) {
             let (root, names, rule) = (name.to_owned(), vec![name.to_owned()], rule.to_owned());
-            let at_s = (minute as i64 + 1) * MINUTE_S;
-            alerts.push(Alert { root, names, at_s, end_s: None, pages: 1, rule, evidence: String::new() });
+            let (at_s, evidence) = ((minute as i64 + 1) * MINUTE_S, String::new());
+            alerts.push(Alert { root, names, at_s, end_s: None, pages: 1, merged: false, rule, evidence });
         }
         seen_in = if rule.is_some() { Some(minute) } else { seen_in.filter(|_| stands) };
         if let Some(alert) = alerts.last_mut() {

@@ -1,8 +1,8 @@
 //! The table: Markdown, or JSON lines.
 
 use crate::evidence::Evidence;
-use crate::options::Options;
 use crate::simulation::score::Score;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -13,9 +13,10 @@ pub const BY_HAND: &str = "<!-- What follows is written by hand; the bench leave
 pub const SYSTEMS: [&str; 3] = ["evenkeel", "thresholds", "burn rates"];
 
 /// What came of a scenario.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    pub name: &'static str,
-    pub about: &'static str,
+    pub name: String,
+    pub about: String,
     /// Of each of [`SYSTEMS`].
     pub scores: [Score; 3],
     pub evidence: Evidence,
@@ -24,7 +25,7 @@ pub struct Row {
 /// The table as Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| scenario | runs × h | faults | found | precision | to detection p50 / p90 | one incident | root first | \
+        "| scenario | runs × h | faults | found | precision | to detection p50 / p90 | one incident | root named | \
          pages a run | false a week |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
@@ -72,18 +73,17 @@ pub fn comparison(rows: &[Row]) -> String {
 }
 
 /// The whole page; `by_hand` is what stood below [`BY_HAND`].
-pub fn page(rows: &[Row], options: &Options, by_hand: &str) -> String {
-    let mut out = format!(
-        "# How far detection can be trusted\nMade by `{}`; the same seeds give the same bytes. Seeds run from 1 to {}; \
-         scenarios of days have at most {}. Terms: a *fault* is found if an incident began within it (or two minutes \
-         after) and is about a name that shows it; an incident that is about none is *false*; *precision* is the share \
-         of the right ones. *One incident*: of the found faults, those with exactly one. *Root first*: those whose first \
-         incident names where it began. *Pages*: records with `notify`, or where incidents have no such field, openings. \
-         *False a week*: false incidents in 168 h of all services together. Simulated seconds; epochs of 1 s, in \
-         scenarios of days of 5 s; evenkeel with its defaults.\n\n",
-        options.command(),
-        options.seeds,
-        options.seeds(true),
+pub fn page(rows: &[Row], by_hand: &str) -> String {
+    let mut out = String::from(
+        "# How far detection can be trusted\nMade by `cargo bench --bench scenarios -- [NAME…] --seeds N --out \
+         benches/scenarios`: the same seeds give the same bytes, and a run of some scenarios leaves the rows of the others \
+         (`results.json`) as they are. Seeds run from 1 to the first number of *runs*; pictures are of seed 1.\n\n\
+         Terms: a *fault* is found if an incident began within it (or two minutes after) and is about a name that shows \
+         it; an incident that is about none is *false*; *precision* is the share of the right ones. *One incident*: of \
+         the found faults, those with exactly one. *Root named*: those whose first incident names where it began. \
+         *Pages*: records with `notify`, or where incidents have no such field, openings. *False a week*: false incidents \
+         in 168 h of all services together. Time is simulated, in epochs of 1 s, in scenarios of days of 5 s; evenkeel has \
+         its defaults.\n\n",
     );
     out.push_str(&table(rows));
     out.push_str(

@@ -168,7 +168,7 @@ fn maintenance(service: &str, given_s: i64, (from_s, to_s): (i64, i64)) -> (i64,
         "by": "ann",
         "service": service,
         "from_us": time_us(from_s),
-        "until_us": time_us(to_s),
+        "to_us": time_us(to_s),
     });
     (given_s, order)
 }

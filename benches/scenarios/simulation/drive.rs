@@ -1,5 +1,6 @@
 //! A world through the engine: second by second in, verdicts and incidents out.
 
+use super::incidents::Incidents;
 use super::meter::Meter;
 use super::score::Alert;
 use super::traffic::{Traffic, Trouble};
@@ -8,8 +9,6 @@ use super::writer::Writer;
 use evenkeel_dataflows::{Changes, Engine, Resume, Tuning};
 use evenkeel_schemas::{Binding, Dataset, Decision, Dimension, Epoch, Statistics, Verdict};
 use serde::Deserialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 const SECOND_US: i64 = 1_000_000;
@@ -57,8 +56,7 @@ struct Drive<'w> {
     troubles: Vec<Trouble>,
     epoch: u64,
     run: Run,
-    /// Where an incident's alert is, by its id.
-    open: BTreeMap<String, usize>,
+    incidents: Incidents,
 }
 
 impl<'w> Drive<'w> {
@@ -79,7 +77,7 @@ impl<'w> Drive<'w> {
                 rejected: 0,
                 requests: 0,
             },
-            open: BTreeMap::new(),
+            incidents: Incidents::default(),
         };
         drive.close(0);
         drive
@@ -142,7 +140,7 @@ impl<'w> Drive<'w> {
         while self.engine.in_flight() > 0 {
             self.hear();
         }
-        self.run
+        Run { alerts: self.incidents.alerts, ..self.run }
     }
 
     fn hear(&mut self) {
@@ -155,7 +153,7 @@ impl<'w> Drive<'w> {
         for output in &changes.outputs {
             match output.dataset {
                 Dataset::Verdicts => self.run.verdicts.push(from_json(&output.value)),
-                Dataset::Incidents => self.incident(&from_json(&output.value)),
+                Dataset::Incidents => self.incidents.hear(&from_json(&output.value)),
                 Dataset::Rejections => self.run.rejected += 1,
                 Dataset::Baselines => {
                     let said = from_json::<evenkeel_schemas::Baseline>(&output.value);
@@ -167,45 +165,6 @@ impl<'w> Drive<'w> {
                 _ => {}
             }
         }
-    }
-
-    /// Incidents are read by the names of their fields: what has been added to them since is used if it is there.
-    fn incident(&mut self, incident: &Value) {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (id, state) = (text(&incident["incident_id"]), text(&incident["state"]));
-        let at_s = second_of(incident["at_us"].as_i64().expect("an incident has a time"));
-        if state == "open" {
-            self.open.insert(id.clone(), self.run.alerts.len());
-            let (detector, reason) = (text(&incident["cause"]["detector"]), text(&incident["cause"]["evidence"]));
-            let key = incident["cause"]["key"].as_object();
-            let dimensions = key.into_iter().flatten().map(|(dimension, _)| dimension.as_str()).collect::<Vec<_>>();
-            let rule = format!("{detector} of {}", dimensions.join(", "));
-            let root = [&incident["root"], &incident["service"]].iter().find_map(|it| it.as_str()).unwrap_or_default();
-            let (root, names) = (root.to_owned(), Vec::new());
-            self.run.alerts.push(Alert { root, names, at_s, end_s: None, pages: 0, rule, evidence: reason });
-        }
-        let Some(alert) = self.open.get(&id).and_then(|index| self.run.alerts.get_mut(*index)) else { return };
-        alert.pages += match incident["notify"].as_bool() {
-            Some(notify) => u32::from(notify),
-            None => u32::from(state == "open"),
-        };
-        names(incident, &mut alert.names);
-        if state == "resolved" {
-            alert.end_s = Some(at_s);
-        }
-    }
-}
-
-/// Every name an incident speaks of: strings and lists of them, but not its evidence.
-fn names(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::String(text) if !found.contains(text) => found.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
-        Value::Object(fields) => {
-            let telling = |name: &str| !matches!(name, "evidence" | "inference" | "victims" | "candidates");
-            fields.iter().filter(|(name, _)| telling(name)).for_each(|(_, field)| names(field, found));
-        }
-        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ pub mod drive;
 pub mod faultless;
 pub mod fleets;
 pub mod gauges;
+pub mod incidents;
 pub mod meter;
 pub mod random;
 pub mod score;

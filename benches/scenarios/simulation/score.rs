@@ -5,6 +5,7 @@
 //! interval of its name, and did not outlast it; else *false*. A fault is *found* if an alert is right about it.
 
 use super::world::{Kind, Truth, World};
+use serde::{Deserialize, Serialize};
 
 /// Something that was said.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Alert {
     pub end_s: Option<i64>,
     /// How often somebody is paged for it.
     pub pages: u32,
+    /// It went on as part of another: it is none of its own.
+    pub merged: bool,
     /// Which rule, and about which dimensions.
     pub rule: String,
     /// What it saw.
@@ -34,7 +37,7 @@ pub enum Worth {
 }
 
 /// The scores of one scenario; those of several runs add up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     pub runs: u64,
     pub seconds: i64,
@@ -42,7 +45,7 @@ pub struct Score {
     pub found: u64,
     /// Faults that exactly one alert is right about.
     pub once: u64,
-    /// Faults whose first right alert names their root.
+    /// Faults whose first right alert names their root, as it was amended.
     pub rooted: u64,
     pub right: u64,
     pub excused: u64,
@@ -73,17 +76,21 @@ pub fn worth(alert: &Alert, world: &World) -> Worth {
 /// Scores the alerts of one run.
 pub fn score(alerts: &[Alert], world: &World) -> Score {
     let worths = alerts.iter().map(|alert| worth(alert, world)).collect::<Vec<_>>();
-    let count = |worth: Worth| worths.iter().filter(|it| **it == worth).count() as u64;
+    let whole = || alerts.iter().zip(&worths).filter(|(alert, _)| !alert.merged);
+    let count = |worth: Worth| whole().filter(|(_, it)| **it == worth).count() as u64;
     let mut score = Score { runs: 1, seconds: world.seconds, ..Score::default() };
     for (index, truth) in world.truth.iter().enumerate().filter(|(_, truth)| truth.kind == Kind::Fault) {
         let of = alerts.iter().zip(&worths).filter(|(_, worth)| **worth == Worth::Right(index));
         let right = of.map(|(alert, _)| alert).collect::<Vec<_>>();
         score.faults += 1;
-        score.right += right.len() as u64;
-        score.once += u64::from(right.len() == 1);
+        score.right += count(Worth::Right(index));
+        score.once += u64::from(count(Worth::Right(index)) == 1);
         if let Some(first) = right.iter().min_by_key(|alert| alert.at_s) {
             score.found += 1;
-            score.rooted += u64::from(first.root == truth.root);
+            // What services share, a zone, is named among other names.
+            let is_service = world.services.iter().any(|service| service.name == truth.root);
+            let named = first.root == truth.root || (!is_service && first.names.contains(&truth.root));
+            score.rooted += u64::from(named);
             score.delays_s.push(first.at_s - truth.from_s);
         }
     }
@@ -125,7 +132,7 @@ impl Score {
         share(self.once, self.found)
     }
 
-    /// Share of the found faults whose root was named first.
+    /// Share of the found faults whose root was named.
     pub fn rooted(&self) -> Option<f64> {
         share(self.rooted, self.found)
     }

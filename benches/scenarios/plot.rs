@@ -1,4 +1,8 @@
 //! A picture of a run that a person can judge: what was seen, what was usual, what was true, and what was said.
+//!
+//! # Decision
+//! Own lanes below the chart, one for each who speaks: an incident is an interval, and whether it began in time and how
+//! often it began anew is seen at a glance. Lines are drawn as means of at most 420 slots with the range of what is finer.
 
 use crate::simulation::drive::Run;
 use crate::simulation::meter::Point;
@@ -10,6 +14,9 @@ use evenkeel_schemas::Statistics;
 
 /// Most points of a line: what is finer is drawn as its range.
 const POINTS: i64 = 420;
+
+/// More alerts of a peer than these are joined where they touch.
+const CROWD: usize = 200;
 
 /// Most rows of incidents.
 const ROWS: usize = 6;
@@ -60,10 +67,7 @@ pub fn draw(title: &str, about: &str, world: &World, run: &Run, peers: [&[Alert]
     for (number, (name, alerts)) in ["thresholds", "burn rates"].into_iter().zip(peers).enumerate() {
         let lane = 1 + shown_rows + number;
         label(&mut page, lane, name);
-        for alert in alerts.iter().filter(|alert| overlaps(alert, span)) {
-            let right = worth(alert, world) != Worth::False;
-            bar(&mut page, alert, lane, (world, if right { "#7cb342" } else { "#ef6c00" }));
-        }
+        peer(&mut page, alerts, lane, (world, span));
     }
     label(&mut page, 1, "incidents");
     page.finish()
@@ -159,7 +163,11 @@ fn band(signal: Signal, at_s: i64, usual: &Statistics) -> Option<Sample> {
 fn truths(page: &mut Page, world: &World, span: (i64, i64)) {
     for truth in world.truth.iter().filter(|it| it.from_s < span.1 && it.to_s > span.0) {
         let (x0, x1) = (page.x(truth.from_s as f64), page.x(truth.to_s as f64));
-        let colour = if truth.kind == Kind::Fault { "#ffcdd2" } else { "#eeeeee" };
+        let colour = match truth.kind {
+            Kind::Fault => "#ffcdd2",
+            Kind::Excused => "#eeeeee",
+            Kind::Planned => "#fff3c4",
+        };
         page.rect((x0, x1), (TOP, BOTTOM), &format!("fill=\"{colour}\""));
         let (x, anchor) = if x0 > 700.0 { (x1, "end") } else { (x0, "start") };
         page.words((x, TOP - 4.0), anchor, "fill=\"#ad1457\" font-size=\"11\"", &truth.label);
@@ -210,6 +218,28 @@ fn bar(page: &mut Page, alert: &Alert, lane: usize, (world, colour): (&World, &s
     if x1 - x0 > words.len() as f64 * 6.0 && x1 < WIDTH {
         let style = "fill=\"#fff\" font-size=\"10\"";
         page.words((x0 + 3.0, y + LANE - 4.5), "start", style, &words);
+    }
+}
+
+/// What a peer would have said; where that is very much, as what of it can be told apart.
+fn peer(page: &mut Page, alerts: &[Alert], lane: usize, (world, span): (&World, (i64, i64))) {
+    let mut shown = alerts.iter().filter(|alert| overlaps(alert, span)).cloned().collect::<Vec<_>>();
+    if shown.len() > CROWD {
+        let near_s = (span.1 - span.0) / POINTS;
+        let end_s = |alert: &Alert| alert.end_s.unwrap_or(world.seconds);
+        shown.sort_by_key(|alert| alert.at_s);
+        shown.dedup_by(|next, last| {
+            let same = (worth(next, world) == Worth::False) == (worth(last, world) == Worth::False);
+            let joins = same && next.at_s <= end_s(last) + near_s;
+            if joins {
+                last.end_s = Some(end_s(last).max(end_s(next)));
+            }
+            joins
+        });
+    }
+    for alert in &shown {
+        let right = worth(alert, world) != Worth::False;
+        bar(page, alert, lane, (world, if right { "#7cb342" } else { "#ef6c00" }));
     }
 }
 

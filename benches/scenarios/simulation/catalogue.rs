@@ -178,6 +178,7 @@ fn upgrade(seed: u64) -> World {
     let from_s = world.random.between(QUIET_S, QUIET_S + 10 * MINUTE_S);
     let planned = (from_s, from_s + 20 * MINUTE_S);
     world.orders.push(maintenance("checkout", from_s - 10 * MINUTE_S, planned));
+    world.plan(0, "maintenance", planned);
     for node in 0..2 {
         let down_s = from_s + 2 * MINUTE_S + i64::from(node) * 8 * MINUTE_S;
         let down = (down_s, down_s + 4 * MINUTE_S);

@@ -57,7 +57,7 @@ pub fn jitter(seed: u64) -> World {
         world.happen(service, Scope::Whole, (at_s, at_s + lasts_s), what);
         at_s += world.random.between(MINUTE_S, 4 * MINUTE_S);
     }
-    world.shown = (0, Signal::Latency);
+    world.shown = (0, Signal::ErrorShare);
     world
 }
 

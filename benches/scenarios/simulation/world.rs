@@ -155,6 +155,8 @@ pub enum Kind {
     Fault,
     /// Nobody is blamed for saying something here, nor for saying nothing.
     Excused,
+    /// Known beforehand: nobody ought to be spoken to; shown, and whoever speaks is not right.
+    Planned,
 }
 
 /// An interval of which the truth is known.
@@ -235,6 +237,11 @@ impl World {
         self.truth.push(Truth { kind, label, root, names, from_s, to_s, grace_s, over_by_s });
         let last = self.truth.len() - 1;
         &mut self.truth[last]
+    }
+
+    /// Knows of an interval that was known beforehand.
+    pub fn plan(&mut self, service: usize, label: &str, span: (i64, i64)) {
+        self.fault(service, label, span).kind = Kind::Planned;
     }
 
     /// Knows of an interval in which a service may be spoken of.

@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod simulation;
 
+#[path = "../benches/scenarios/peers.rs"]
+mod peers;
+
 use serde_json::json;
 use simulation::catalogue::SCENARIOS;
 use simulation::drive::{Run, run};
@@ -39,6 +42,16 @@ fn a_calm_day_has_no_incident() {
 fn a_burst_is_found_within_seconds_and_is_one_incident() {
     for seed in 1..=2 {
         let (run, score) = scored("burst", seed);
+        let world = world("burst", seed);
+        for alerts in [peers::static_thresholds(&world, &run), peers::burn_rates(&world, &run)] {
+            let [alert] = alerts.as_slice() else { panic!("the peers find it once: {alerts:?}") };
+            let truth = &world.truth[0];
+            assert!(
+                (truth.from_s..truth.to_s + 2 * MINUTE_S).contains(&alert.at_s) && alert.at_s % 60 == 0,
+                "{alert:?}"
+            );
+            assert!(alert.end_s >= Some(truth.to_s + 4 * MINUTE_S), "it goes on for a while: {alert:?}");
+        }
         assert_eq!((score.found, score.once, score.wrong), (1, 1, 0), "seed {seed}: {:?}", run.alerts);
         assert!(score.delays_s[0] <= 10, "seed {seed}: {} s", score.delays_s[0]);
     }

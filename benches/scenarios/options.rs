@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 /// Seeds of a scenario, unless told otherwise.
-const SEEDS: u64 = 5;
+const SEEDS: u64 = 3;
 
-/// Most seeds of a scenario that lasts for days.
-const LONG_SEEDS: u64 = 2;
+/// A scenario that lasts for days has a seed for so many of the others.
+const LONG_SHARE: u64 = 3;
 
 /// How it is called.
 pub const USAGE: &str = "cargo bench --bench scenarios [-- NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]";
@@ -49,7 +49,7 @@ impl Options {
 
     /// How many seeds a scenario gets: from 1 on.
     pub fn seeds(&self, is_long: bool) -> u64 {
-        if is_long { self.seeds.min(LONG_SEEDS) } else { self.seeds }
+        if is_long { self.seeds.div_ceil(LONG_SHARE) } else { self.seeds }
     }
 }
 

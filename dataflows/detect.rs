@@ -3,6 +3,7 @@
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
+use crate::operators::key_state::Frozen;
 use crate::operators::minutes::{TRAFFIC_OF, TRAFFIC_PERSIST};
 use crate::operators::window::Observation;
 use crate::state::from_json;
@@ -15,11 +16,16 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A firing key that shows nothing for so long is cleared: there is no traffic left to judge, µs.
-const FORGET_US: i64 = 15 * TICK_US;
+const FORGET_US: i64 = 60 * TICK_US;
+
+/// Spans of a key of few requests are so far apart that they do not overlap, µs.
+const APART_US: i64 = 10 * TICK_US;
 
 /// Judges keys against themselves.
 pub(crate) struct Detect {
     pub limits: Detection,
+    /// The limits at which what was said ends.
+    pub ending: Detection,
     pub intervals: Intervals,
 }
 
@@ -36,6 +42,10 @@ pub(crate) struct Latches {
     silent: Option<Silent>,
     /// When the key was last observed, µs; kept only while something fires.
     seen_us: Option<i64>,
+    /// Whether it was judged by the second of late, and when, µs; kept only while a judgement is remembered.
+    judged: Option<(bool, i64)>,
+    /// What it is compared with since something fired.
+    pub frozen: Option<Frozen>,
 }
 
 /// A silence, µs.
@@ -52,6 +62,19 @@ struct Silent {
 const SILENT: &str = "drop_to_zero";
 
 impl Latches {
+    /// Whether a span is to be judged: one that overlaps the last one is not. What was judged at another pace is forgotten.
+    fn is_due(&mut self, busy: bool, at_us: i64) -> bool {
+        match self.judged {
+            Some((before, _)) if before != busy => {
+                let latches = [&mut self.burst, &mut self.errors, &mut self.latency].into_iter();
+                latches.filter(|latch| latch.said().is_none()).for_each(|latch| drop(latch.clear()));
+                true
+            }
+            Some((_, judged_us)) => busy || at_us >= judged_us + APART_US,
+            None => true,
+        }
+    }
+
     fn fires(&self) -> bool {
         [&self.burst, &self.errors, &self.latency].iter().any(|latch| latch.said().is_some())
     }
@@ -68,8 +91,8 @@ impl Machine for Detect {
         match input {
             Observation::Admitted | Observation::Minute(_) => {}
             Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
-            Observation::Tick { at_us, span, usual, precedented } => {
-                self.tick(&key, state, at_us, (&span, &usual, precedented), said);
+            Observation::Tick { at_us, busy, span, usual, precedented } => {
+                self.tick(&key, state, (at_us, busy), (&span, &usual, precedented), said);
             }
             Observation::Volume { at_us, seen, usual, precedented } => {
                 self.volume(&key, state, at_us, (seen, usual, precedented), said);
@@ -89,12 +112,17 @@ impl Machine for Detect {
 
     fn alarm(&self, state: &Latches) -> Option<i64> {
         let forgotten = state.seen_us.map(|seen| seen + FORGET_US);
-        forgotten.into_iter().chain(state.silent.as_ref().map(|silent| silent.due_us)).min()
+        let silent = state.silent.as_ref().map(|silent| silent.due_us);
+        [forgotten, silent, state.frozen.map(|frozen| frozen.until_us)].into_iter().flatten().min()
     }
 
     fn wake(&self, _id: &KeyId, state: &mut Latches, now: Moment, said: &mut Vec<Verdict>) {
         if state.seen_us.is_some_and(|seen| seen + FORGET_US <= now.now_us) {
             self.forget(state, now.now_us, "no_traffic", said);
+            state.seen_us = None;
+        }
+        if state.frozen.take_if(|frozen| frozen.until_us <= now.now_us).is_some() {
+            self.forget(state, now.now_us, "new_level", said);
             state.seen_us = None;
         }
         if let Some(silent) = state.silent.take_if(|silent| silent.due_us <= now.now_us) {
@@ -124,27 +152,52 @@ impl Detect {
         &self,
         key: &Key,
         state: &mut Latches,
-        at_us: i64,
-        (span, history, precedented): (&Statistics, &Statistics, (bool, bool)),
+        (at_us, busy): (i64, bool),
+        (span, usual, precedented): (&Statistics, &Statistics, (bool, bool)),
         said: &mut Vec<Verdict>,
     ) {
         if span.requests > 0 {
             self.heard(state, at_us, said);
         }
+        if !state.is_due(busy, at_us) {
+            return;
+        }
+        let frozen = state.frozen;
+        let history = frozen.as_ref().map_or(usual, |frozen| &frozen.usual);
         // Most ticks say nothing: words are made only when they are said.
         let evidence = || Verdict::compare(span, history);
+        let Detection { persist, of, quiet_persist, quiet_of, .. } = self.limits;
+        let persistence = if busy { (persist, of) } else { (quiet_persist, quiet_of) };
         let burst = self.muted(key, at_us, judge_burst(span.requests, span.errors, &self.limits));
-        let persistence = (self.limits.persist, self.limits.of);
         // A burst is begun by the open ticks alone; closed ones can only end it.
         if state.burst.said().is_some() {
             turn(&mut state.burst, key, (Detector::ErrorBurst, persistence), burst, at_us, &evidence, said);
         }
-        let errors = usual_now(judge_errors(span, history, &self.limits), precedented.0);
+        let stood = state.errors.said().is_some() || state.latency.said().is_some();
+        let limits = |latch: &Latch<Verdict>| if latch.said().is_some() { &self.ending } else { &self.limits };
+        let errors = usual_now(judge_errors(span, history, limits(&state.errors)), precedented.0);
         let errors = self.muted(key, at_us, errors);
         turn(&mut state.errors, key, (Detector::ErrorRate, persistence), errors, at_us, &evidence, said);
-        let latency = usual_now(judge_latency(span, history, &self.limits), precedented.1);
+        let latency = usual_now(judge_latency(span, history, limits(&state.latency)), precedented.1);
         let latency = self.muted(key, at_us, latency);
         turn(&mut state.latency, key, (Detector::Latency, persistence), latency, at_us, &evidence, said);
+        let stands = state.errors.said().is_some() || state.latency.said().is_some();
+        if stands && !stood {
+            self.freeze(key, state, at_us, usual);
+        }
+        let nothing = [&state.burst, &state.errors, &state.latency].iter().all(|latch| **latch == Latch::default());
+        state.judged = (!nothing).then_some((busy, at_us));
+    }
+
+    /// Once something fires, it is not what it is compared with; an interval that is excluded is not anyway, and what began
+    /// in it may be said a little later.
+    fn freeze(&self, key: &Key, state: &mut Latches, at_us: i64, usual: &Statistics) {
+        let end = at_us.div_euclid(TICK_US);
+        let known = usual.requests >= self.limits.min_history;
+        if known && state.frozen.is_none() && self.intervals.excluded(key.service(), &(end - 60..end), 60).is_empty() {
+            let until_us = at_us + self.limits.shift.accept_min * 60 * TICK_US;
+            state.frozen = Some(Frozen { usual: *usual, until_us });
+        }
     }
 
     /// A minute's requests against what is usual.
@@ -257,6 +310,11 @@ pub(crate) fn verdict(key: &Key, detector: Detector, reason: &str, at_us: i64, e
 /// The verdict that ends what `began` began.
 pub(crate) fn cleared(began: Verdict, at_us: i64, reason: &str) -> Verdict {
     Verdict { decision: Decision::Clear, reason: reason.to_owned(), at_us, ..began }
+}
+
+/// What a key is compared with, in a committed state.
+pub(crate) fn frozen(state: &[u8]) -> Option<Frozen> {
+    from_json::<Latches>(state).frozen
 }
 
 /// The verdicts that stand in a committed state.

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::recovery::News;
 use crate::sheaf::Sheaf;
 use crate::worker::Start;
-use evenkeel_schemas::Dimension;
+use evenkeel_schemas::{Decision, Dimension};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 
@@ -25,7 +25,7 @@ pub(crate) fn requests<'s>(
     let mut windows = Windows::recovered(place, &start.tuning, &start.recovered);
     let (limits, state) = (start.tuning.detection.clone(), &start.recovered.state);
     let intervals = Policy::recovered(state).intervals;
-    let mut detect = Keys::recovered(Detect { limits, intervals }, state, place);
+    let mut detect = Keys::recovered(Detect { ending: limits.ending(), limits, intervals }, state, place);
     let (peers, mut verdicts) = (place.1, Vec::new());
     let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
     epochwise("requests", sheaves, alone(), epochs, move |now, sheaves, _, news, put| {
@@ -35,6 +35,8 @@ pub(crate) fn requests<'s>(
         // What was ordered before a restart is known.
         if let Some(intervals) = windows.hear(orders.filter(|_| !now.warm).collect()) {
             detect.machine.intervals = intervals;
+            // What was usual then may hold what is excluded now.
+            detect.each(put, |state| state.frozen = None);
         }
         windows.step(now, sheaves, &mut observed, put);
         if !now.warm {
@@ -44,6 +46,12 @@ pub(crate) fn requests<'s>(
             );
             news.extend(minutes(&mut observed));
             detect.step(now, observed, &mut verdicts, put);
+            for verdict in verdicts.iter().filter(|verdict| verdict.decision == Decision::Fire) {
+                let id = verdict.key.id();
+                if let Some(frozen) = detect.get(&id).and_then(|state| state.frozen) {
+                    windows.freeze(id, frozen);
+                }
+            }
             news.extend(verdicts.drain(..).map(News::Verdict));
         }
     })

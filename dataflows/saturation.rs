@@ -12,7 +12,7 @@ use evenkeel_schemas::{Coordinates, Detector, Dimension, Key, Telemetry, Verdict
 use serde::{Deserialize, Serialize};
 
 /// So many of the last samples decide: telemetry comes about once a second.
-const PERSIST: (u32, u32) = (2, 3);
+const PERSIST: (u32, u32) = (3, 6);
 
 /// A metric that is not heard of for so long is forgotten, µs.
 const FORGET_US: i64 = 300 * TICK_US;

@@ -146,6 +146,11 @@ impl Tuning {
             ("objectives: 1 to 999999", self.objectives.values().all(|share| (1..1_000_000).contains(share))),
             ("detection.of: 1 to 32", (1..=32).contains(&detection.of)),
             ("detection.persist: 1 to detection.of", (1..=detection.of).contains(&detection.persist)),
+            ("detection.quiet_of: 1 to 32", (1..=32).contains(&detection.quiet_of)),
+            (
+                "detection.quiet_persist: 1 to detection.quiet_of",
+                (1..=detection.quiet_of).contains(&detection.quiet_persist),
+            ),
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
             ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
             (

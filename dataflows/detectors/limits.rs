@@ -24,8 +24,13 @@ pub struct Detection {
     pub latency_margin_us: u64,
     /// A limit must be passed in so many …
     pub persist: u32,
-    /// … of so many judged ticks (at most 32); and in none of them to end.
+    /// … of so many judged ticks (at most 32); and in none of them to end. A transient of ten seconds is none.
     pub of: u32,
+    /// A key of fewer requests is judged by spans of ten seconds or more that do not overlap: a limit must be passed in so
+    /// many …
+    pub quiet_persist: u32,
+    /// … of so many of them.
+    pub quiet_of: u32,
     /// A burst: so many errors in the open ticks …
     pub burst_errors: i64,
     /// … that are at least this share of the requests, per mille.
@@ -242,8 +247,10 @@ impl Default for Detection {
             error_guard_per_mille: 500,
             latency_ratio_percent: 160,
             latency_margin_us: 1_000,
-            persist: 4,
-            of: 5,
+            persist: 12,
+            of: 15,
+            quiet_persist: 3,
+            quiet_of: 4,
             burst_errors: 10,
             burst_per_mille: 500,
             saturated_per_mille: 950,
@@ -335,5 +342,24 @@ impl MissingLimits {
     /// Whether every number is within its range.
     pub fn is_sound(&self) -> bool {
         (1..=86_400).contains(&self.hold_ticks) && (1..=86_400).contains(&self.alarm_ticks)
+    }
+}
+
+impl Detection {
+    /// The lines at which what was said ends: halfway between the usual and the line at which it began, so that what lies at
+    /// a line does not begin and end with every breath.
+    pub fn ending(&self) -> Self {
+        Self {
+            error_margin_per_mille: self.error_margin_per_mille / 2,
+            error_ratio_percent: (self.error_ratio_percent + 100) / 2,
+            latency_ratio_percent: self.latency_ratio_percent.midpoint(100),
+            latency_margin_us: self.latency_margin_us / 2,
+            ..self.clone()
+        }
+    }
+
+    /// A key that passed a limit is looked at for so many ticks more: until all of its last judgements are made.
+    pub fn watch(&self) -> u32 {
+        self.of.max(self.quiet_of * 10) + 1
     }
 }

@@ -110,6 +110,18 @@ impl<M: Machine> Keys<M> {
         keys
     }
 
+    /// What is kept of a key, if anything is.
+    pub fn get(&self, key: &M::Key) -> Option<&M::State> {
+        self.states.get(key)
+    }
+
+    /// Lets `change` change every state of which something is kept.
+    pub fn each(&mut self, put: &mut Vec<Output>, change: impl Fn(&mut M::State)) {
+        for key in self.states.keys().cloned().collect::<Vec<_>>() {
+            self.with(&key, put, |_, state| change(state));
+        }
+    }
+
     /// Lets `change` change the state of `key`; says the state if it did.
     fn with(&mut self, key: &M::Key, put: &mut Vec<Output>, change: impl FnOnce(&M, &mut M::State)) {
         let before = self.states.remove(key).unwrap_or_default();

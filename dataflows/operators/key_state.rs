@@ -3,7 +3,16 @@
 use super::span::{LONGEST, RECENT, tail_tick};
 use crate::tuning::WINDOWS;
 use evenkeel_schemas::{Key, KeyId, Statistics, Tally};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// What was usual when something began to stand: that must not become the usual by lasting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Frozen {
+    pub usual: Statistics,
+    /// When it is given up, and the new level taken for the usual one, µs.
+    pub until_us: i64,
+}
 
 /// What is known of one key.
 #[derive(Clone, Debug)]
@@ -19,6 +28,8 @@ pub(crate) struct KeyState {
     /// What the longest window keeps, in numbers; to be made anew if `is_stale`.
     pub usual: Statistics,
     pub is_stale: bool,
+    /// What it is compared with instead.
+    pub frozen: Option<Frozen>,
     /// The last epoch in which an error was counted, plus one.
     pub errors_in: u64,
     /// So many more ticks go to the detectors, whatever they show.

@@ -98,7 +98,7 @@ impl Teller<'_> {
         let since_us = (tick + 1 - silent_s) * TICK_US;
         let state = shard.key_mut(index);
         // So that it is told when there is traffic again.
-        state.watched = self.tuning.detection.of + 1;
+        state.watched = self.tuning.detection.watch();
         let silent = Observation::Silent { since_us, due_us: since_us + patience_us, usual };
         self.said.push((state.id, (silent, Arc::clone(&state.key))));
     }

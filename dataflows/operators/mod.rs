@@ -2,7 +2,7 @@
 
 pub(crate) mod epochwise;
 pub(crate) mod fold;
-mod key_state;
+pub(crate) mod key_state;
 pub(crate) mod minutes;
 mod open;
 mod open_ticks;

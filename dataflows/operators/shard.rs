@@ -122,7 +122,7 @@ impl Shard {
 
     /// What keys are usually like is to be found out anew.
     pub fn doubt(&mut self) {
-        self.keys.iter_mut().flatten().for_each(|state| state.is_stale = true);
+        self.keys.iter_mut().flatten().for_each(|state| (state.is_stale, state.frozen) = (true, None));
     }
 
     pub fn ring(&self, width: usize) -> &Ring {
@@ -141,6 +141,7 @@ impl Shard {
             totals,
             usual,
             is_stale: false,
+            frozen: None,
             errors_in,
             watched,
             watched_minutes: watched,

@@ -84,9 +84,9 @@ impl Teller<'_> {
         }
         let limits = &self.tuning.detection;
         shard.tick(tick, shard.key(index), &mut self.scratch);
-        // A busy key is judged by the second, a quiet one by its shortest window.
-        let busy = self.scratch.requests >= limits.min_requests;
         let state = shard.key(index);
+        // A busy key is judged by the second, a quiet one by its shortest window.
+        let busy = state.recent().requests >= limits.min_requests * WINDOWS[RECENT].length_s;
         let few = !busy && state.recent().requests < limits.min_requests;
         if few && state.totals[TRICKLE].errors + state.recent().errors >= limits.min_errors {
             return self.observe_trickle(shard, index, tick);
@@ -98,29 +98,29 @@ impl Teller<'_> {
             return;
         }
         let span = Statistics::from(span);
-        self.compare(shard, index, tick, span);
+        self.compare(shard, index, tick, (busy, span));
     }
 
     /// A key of few requests and some errors is judged by five minutes of them.
     fn observe_trickle(&mut self, shard: &mut Shard, index: u32, tick: i64) {
         let span = shard.statistics(TRICKLE, shard.key(index), &mut self.scratch);
-        self.compare(shard, index, tick, span);
+        self.compare(shard, index, tick, (false, span));
     }
 
     /// Says what a span shows beside what is usual, unless that is nothing unusual and was not of late.
-    fn compare(&mut self, shard: &mut Shard, index: u32, tick: i64, span: Statistics) {
+    fn compare(&mut self, shard: &mut Shard, index: u32, tick: i64, (busy, span): (bool, Statistics)) {
         let limits = &self.tuning.detection;
         let usual = shard.usual(index, limits.min_history, self.intervals);
         let state = shard.key_mut(index);
-        if !is_quiet(&span, &usual, limits) {
-            state.watched = limits.of + 1;
+        if state.frozen.is_some() || !is_quiet(&span, &usual, limits) {
+            state.watched = limits.watch();
         } else if state.watched == 0 {
             return;
         }
         state.watched -= 1;
         let precedented = self.precedented(shard, index, tick, (&span, &usual));
         let state = shard.key(index);
-        let seen = Observation::Tick { at_us: (tick + 1) * TICK_US, span, usual, precedented };
+        let seen = Observation::Tick { at_us: (tick + 1) * TICK_US, busy, span, usual, precedented };
         self.said.push((state.id, (seen, Arc::clone(&state.key))));
     }
 

@@ -1,10 +1,11 @@
 //! What a key is usually like: its last hour without what was excluded, and the same time of earlier days.
 
-use super::key_state::KeyState;
+use super::key_state::{Frozen, KeyState};
 use super::season::{DAYS, SLOT_S, Season};
 use super::shard::Shard;
-use super::span::{LONGEST, UNUSUAL_S};
+use super::span::{LONGEST, UNUSUAL_S, tail_tick};
 use crate::intervals::Intervals;
+use crate::tuning::TICK_US;
 use evenkeel_detectors::Volume;
 use evenkeel_schemas::{KeyId, Statistics, Tally};
 use std::ops::Range;
@@ -16,6 +17,9 @@ impl Shard {
     /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
     /// without up to ten seconds more; and without what was excluded.
     pub fn usual(&mut self, index: u32, enough: i64, intervals: &Intervals) -> Statistics {
+        if let Some(frozen) = self.frozen(index) {
+            return frozen.usual;
+        }
         let kept = self.kept(LONGEST, self.open_tick());
         if std::mem::take(&mut self.key_mut(index).is_stale) {
             let usual = self.without_excluded(self.key(index), &kept, intervals);
@@ -29,6 +33,14 @@ impl Shard {
         let excluded = intervals.excluded(state.key.service(), &(kept.start..self.open_tick() - UNUSUAL_S), MINUTE_S);
         self.add_but(&mut tally, state.id, kept.start..self.open_tick() - UNUSUAL_S, &excluded);
         Statistics::from(&tally)
+    }
+
+    /// What a key is compared with instead of what is usual, while that is so.
+    pub fn frozen(&mut self, index: u32) -> Option<Frozen> {
+        let now_us = self.open_tick() * TICK_US;
+        let frozen = &mut self.key_mut(index).frozen;
+        *frozen = frozen.filter(|frozen| frozen.until_us > now_us);
+        *frozen
     }
 
     /// How many requests are usual, in which time: what the longest window keeps, since the key is counted.
@@ -108,8 +120,9 @@ impl Shard {
     pub fn make_season(&mut self, ticks: impl Iterator<Item = i64>) -> Vec<i64> {
         let mut slots = ticks.map(|tick| tick.div_euclid(SLOT_S)).collect::<Vec<_>>();
         slots.dedup();
-        // Minutes are held for an hour and a little.
-        let whole = |slot: &i64| ((self.open_tick() / SLOT_S - 2)..self.open_tick().div_euclid(SLOT_S)).contains(slot);
+        // Minutes are held as long as the longest window does; what comes later than that amends no season.
+        let (open, tail) = (self.open_tick(), tail_tick(LONGEST, self.open_tick()));
+        let whole = |slot: &i64| slot * SLOT_S >= tail && (slot + 1) * SLOT_S <= open;
         slots.retain(whole);
         for slot in &slots {
             let keys = self.seasonal();

@@ -9,6 +9,7 @@
 //! time and memory at 100,000 keys. `tests/windows.rs` holds this form to the ten-line differential one and to a
 //! recomputation from scratch, to the last integer.
 
+use super::key_state::Frozen;
 use super::season::Season;
 use super::shard::Shard;
 use super::slot::{Slot, add, parse_record};
@@ -48,6 +49,8 @@ pub(crate) enum Observation {
     /// A tick closed: what is judged of it, and what the key is usually like. Quiet keys are not spoken of.
     Tick {
         at_us: i64,
+        /// Whether the key is judged by the second.
+        busy: bool,
         span: Statistics,
         usual: Statistics,
         /// Whether errors, and latency, were as high at this time on earlier days.
@@ -129,12 +132,20 @@ impl Windows {
                     id,
                     Arc::new(key),
                     (epoch, since_tick),
-                    tuning.detection.of + 1,
+                    tuning.detection.watch(),
                 );
             }
         }
         for shard in &mut shards {
             restore(shard, &recovered.state);
+        }
+        for (id, value) in recovered.state.under("fold/detect/") {
+            let id: KeyId = id.parse().expect("keys were committed whole");
+            let Some(frozen) = crate::detect::frozen(value).filter(|_| shard_of(id) % peers == index) else { continue };
+            let shard = &mut shards[(shard_of(id) / peers) as usize];
+            if let Some(index) = shard.index_of(id) {
+                shard.key_mut(index).frozen = Some(frozen);
+            }
         }
         let opened_us = recovered.presents.first().map_or(i64::MIN, |(_, now_us)| *now_us);
         Self {
@@ -170,6 +181,14 @@ impl Windows {
         }
         self.shards.iter_mut().for_each(Shard::doubt);
         Some(self.intervals.clone())
+    }
+
+    /// From now until then a key is compared with what was usual, and not with what is.
+    pub fn freeze(&mut self, id: KeyId, frozen: Frozen) {
+        let at = self.at(id);
+        if let Some(index) = self.shards[at].index_of(id) {
+            self.shards[at].key_mut(index).frozen = Some(frozen);
+        }
     }
 
     fn at(&self, id: KeyId) -> usize {
@@ -263,7 +282,7 @@ impl Windows {
             let (requests, errors) = self.shards[at].open_counts(index);
             let state = self.shards[at].key_mut(index);
             if judge_burst(requests, errors, &self.tuning.detection).fires {
-                state.watched = self.tuning.detection.of + 1;
+                state.watched = self.tuning.detection.watch();
                 let seen = Observation::Errors { at_us: now.now_us, requests, errors };
                 said.push((id, (seen, Arc::clone(&state.key))));
             }

@@ -4,12 +4,13 @@
 mod common;
 
 use common::{START_US, finished};
-use evenkeel_dataflows::{Batch, Engine, Resume, TICK_US, Tuning};
+use evenkeel_dataflows::{Batch, Detection, Engine, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Cut, Dataset, Decision, Dimension, Epoch, Partition, Topic, Verdict};
 
 /// When a key with 25 requests a second, four times as slow from `slow_s` on, is said to be slow, s after its start.
 fn found_s(slow_s: i64) -> Option<i64> {
-    let tuning = Tuning { key_sets: vec![vec![Dimension::Service]], ..Tuning::default() };
+    let detection = Detection { persist: 4, of: 5, ..Detection::default() };
+    let tuning = Tuning { key_sets: vec![vec![Dimension::Service]], detection, ..Tuning::default() };
     let mut engine = Engine::new(&tuning, 1, Resume::default());
     let (at, mut found) = (Partition { topic: Topic::Requests, partition: 0 }, None);
     let (mut upper, mut next) = (Cut::default(), 0);

@@ -13,7 +13,7 @@ use crate::pipeline::Pace;
 use crate::ports::{Clock, PortError};
 use crate::service::Service;
 use crate::shop::{Plan, Shop};
-use evenkeel_dataflows::{Changes, Tuning};
+use evenkeel_dataflows::{Changes, Detection, Tuning};
 use evenkeel_schemas::{Command, Dataset, Mode};
 use serde::Serialize;
 use std::path::Path;
@@ -72,7 +72,9 @@ impl Summary {
 
 /// The demo's tuning: commands are carried out.
 pub fn tuning() -> Tuning {
-    Tuning { mode: Mode::Auto, ..Tuning::default() }
+    // Its faults last seconds: what persists is asked of fewer of them.
+    let detection = Detection { persist: 4, of: 5, quiet_persist: 2, quiet_of: 3, ..Detection::default() };
+    Tuning { mode: Mode::Auto, detection, ..Tuning::default() }
 }
 
 /// Plays the story in the data directory `directory`, which is empty.

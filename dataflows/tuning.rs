@@ -121,7 +121,7 @@ impl Default for Tuning {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { linger_s: 10, settle_s: 5, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
+        Self { linger_s: 10, settle_s: 20, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
     }
 }
 

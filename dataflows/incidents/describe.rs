@@ -127,13 +127,18 @@ impl Incidents {
         let root = &self.members[&group.root];
         let before = self.standing.get(id);
         let opened_us = before.map_or(root.cause.since_us, |standing| standing.said.opened_us);
+        // While an incident heals its root is what it was: who calls it recovers after it.
+        let is_ghost = |name: &String| self.members.get(name).is_some_and(|it| it.is_ghost && it.incident_id == id);
+        let healed = before.map(|standing| &standing.said).filter(|said| is_ghost(&said.service));
+        let named = healed.map_or((&group.root, &root.cause), |said| (&said.service, &said.cause));
+        let (service, cause) = (named.0.clone(), named.1.clone());
         let view = View { group, calls, topology, members: &self.members, opened_us };
         let (victims, changes, shared) = (view.victims(), view.changes(&group.root), view.shared());
         let incident = Incident {
             incident_id: id.to_owned(),
-            service: group.root.clone(),
+            service,
             state: if before.is_some() { IncidentState::Update } else { IncidentState::Open },
-            cause: root.cause.clone(),
+            cause,
             opened_us,
             at_us: now_us,
             notify: false,

@@ -88,7 +88,8 @@ impl Teller<'_> {
         // A busy key is judged by the second, a quiet one by its shortest window.
         let busy = state.recent().requests >= limits.min_requests * WINDOWS[RECENT].length_s;
         let few = !busy && state.recent().requests < limits.min_requests;
-        if few && state.totals[TRICKLE].errors + state.recent().errors >= limits.min_errors {
+        if few && state.recent().errors > 0 && state.totals[TRICKLE].errors + state.recent().errors >= limits.min_errors
+        {
             return self.observe_trickle(shard, index, tick);
         }
         let span = if busy { &self.scratch } else { state.recent() };

@@ -4,12 +4,17 @@
 mod common;
 
 use common::{EpochInput, START_US, assert_same, digest, run};
-use evenkeel_dataflows::{Batch, Changes, Resume, TICK_US, Tuning};
+use evenkeel_dataflows::{Batch, Changes, Recovery, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{
     Binding, Clue, Command, Cut, Dataset, Dimension, Epoch, Incident, IncidentState, Notice, Partition, Topic,
 };
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Scenarios are short: what is held settles soon.
+fn tuning() -> Tuning {
+    Tuning { recovery: Recovery { settle_s: 5, ..Recovery::default() }, ..Tuning::default() }
+}
 
 /// Seconds of traffic before anything fails.
 const WARM_S: i64 = 5;
@@ -89,7 +94,7 @@ impl<'a> System<'a> {
     }
 
     fn run(&self) -> Vec<Changes> {
-        run(&Tuning::default(), 1, 10_000, Resume::default(), &self.epochs())
+        run(&tuning(), 1, 10_000, Resume::default(), &self.epochs())
     }
 }
 
@@ -280,7 +285,7 @@ fn groups_come_back_after_a_restart_and_are_the_same_for_any_number_of_workers()
     let unlink = "\"order\":\"unlink\",\"by\":\"mesh\",\"caller\":\"s001\",\"callee\":\"s000\"".to_owned();
     system.orders = vec![(4, deploy), (9, unlink)];
     let epochs = system.epochs();
-    let tuning = Tuning::default();
+    let tuning = tuning();
     let calm = run(&tuning, 1, 10_000, Resume::default(), &epochs);
     let notices = incidents(&calm).iter().map(|it| it.notice).collect::<BTreeSet<_>>();
     for notice in [Notice::Opened, Notice::Joined, Notice::Split, Notice::Left, Notice::Resolved] {

@@ -1,7 +1,8 @@
 //! Scenarios in which one cause shows in many services.
 
 use super::catalogue::{QUIET_S, shop};
-use super::world::{HOUR_S, MINUTE_S, Scope, Service, Signal, What, World};
+use super::world::{HOUR_S, MINUTE_S, START_US, Scope, Service, Signal, What, World};
+use serde_json::json;
 
 pub fn dead_node(seed: u64) -> World {
     let mut world = shop(seed, 2 * HOUR_S + 15 * MINUTE_S, &[20.0, 10.0, 5.0]);
@@ -14,6 +15,26 @@ pub fn dead_node(seed: u64) -> World {
     world.fault(0, "node dies", span);
     world.shown = (0, Signal::ErrorShare);
     world
+}
+
+/// Says who calls whom, as a mesh or a tracing system would.
+fn say_calls(world: &mut World) {
+    let services = &world.services;
+    let links = services.iter().flat_map(|caller| {
+        caller.callees.iter().map(|callee| {
+            let (at_s, callee) = (1, &services[*callee].name);
+            let event_time_us = START_US + at_s * 1_000_000;
+            let order = json!({
+                "order": "link",
+                "event_time_us": event_time_us,
+                "by": "mesh",
+                "caller": caller.name,
+                "callee": callee,
+            });
+            (at_s, order)
+        })
+    });
+    world.orders = links.collect();
 }
 
 /// A fault that shows in every service, and began in one of them.
@@ -38,6 +59,7 @@ pub fn cascade(seed: u64) -> World {
             world.services.push(service);
         }
     }
+    say_calls(&mut world);
     let from_s = world.random.between(QUIET_S, QUIET_S + 10 * MINUTE_S);
     let span = (from_s, from_s + 10 * MINUTE_S);
     world.happen(39, Scope::Whole, span, What::Errors(0.8));
@@ -76,6 +98,7 @@ pub fn outage(seed: u64) -> World {
         let service = Service::new(format!("s{index:03}"), 3.0);
         world.services.push(Service { routes: 1, nodes: 1, zones: 1, callees: vec![0], ..service });
     }
+    say_calls(&mut world);
     let from_s = world.random.between(13 * MINUTE_S, 15 * MINUTE_S);
     let span = (from_s, from_s + 5 * MINUTE_S);
     world.happen(0, Scope::Whole, span, What::Errors(0.7));

@@ -84,12 +84,15 @@ pub fn score(alerts: &[Alert], world: &World) -> Score {
         let right = of.map(|(alert, _)| alert).collect::<Vec<_>>();
         score.faults += 1;
         score.right += count(Worth::Right(index));
-        score.once += u64::from(count(Worth::Right(index)) == 1);
+        // One that paged nobody, and one that went on as part of another, is none of its own.
+        let paging = right.iter().filter(|alert| alert.pages > 0 && !alert.merged).collect::<Vec<_>>();
+        score.once += u64::from(paging.len() == 1);
         if let Some(first) = right.iter().min_by_key(|alert| alert.at_s) {
             score.found += 1;
             // What services share, a zone, is named among other names.
             let is_service = world.services.iter().any(|service| service.name == truth.root);
-            let named = first.root == truth.root || (!is_service && first.names.contains(&truth.root));
+            let told = paging.first().map_or(*first, |alert| **alert);
+            let named = told.root == truth.root || (!is_service && told.names.contains(&truth.root));
             score.rooted += u64::from(named);
             score.delays_s.push(first.at_s - truth.from_s);
         }

@@ -195,7 +195,7 @@ impl Detect {
         let end = at_us.div_euclid(TICK_US);
         let known = usual.requests >= self.limits.min_history;
         if known && state.frozen.is_none() && self.intervals.excluded(key.service(), &(end - 60..end), 60).is_empty() {
-            let until_us = at_us + self.limits.shift.accept_min * 60 * TICK_US;
+            let until_us = at_us + self.limits.accept_min * 60 * TICK_US;
             state.frozen = Some(Frozen { usual: *usual, until_us });
         }
     }
@@ -245,6 +245,7 @@ impl Detect {
         for latch in [&mut state.burst, &mut state.errors, &mut state.latency] {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
+        state.judged = None;
     }
 }
 

@@ -24,7 +24,7 @@ use crate::commands::Word;
 use crate::epochs::Moment;
 use crate::groups::{Group, groups};
 use crate::known::Known;
-use crate::operators::fold::hash_of;
+use crate::operators::fold::route_of;
 
 use crate::topology::Topology;
 use crate::tuning::{Recovery, TICK_US};
@@ -117,7 +117,7 @@ pub(crate) struct Incidents {
 impl Incidents {
     /// Whether this worker says what is about `key`.
     pub fn owns(&self, key: &str) -> bool {
-        hash_of(key) % self.place.1 == self.place.0
+        route_of(key) % self.place.1 == self.place.0
     }
 
     /// An epoch that is not warm.

@@ -3,8 +3,10 @@
 //! `ls` is the list of dataflows; [`graph`](self) hangs them together:
 //!
 //! ```text
-//! records ─ingest─┬► sheaves ─requests (windows, detect)──────────► verdicts ─active─► causes ─┐
-//!                 ├► vital signs ─vitals (saturation, silence)──►      "   ───┐                 ▼
+//! records ─ingest─┬► sheaves ─requests (windows, detect)─┬────────► verdicts ─active─► causes ─┐
+//!                 │                                      └ minutes ┐                           │
+//!                 ├► vital signs ─vitals (saturation, silence, ◄──┘    "   ───┐                 ▼
+//!                 │               signals, budgets, versions)                 │
 //!                 ├► orders, outcomes ────────────────────────────────────────┴───► recovery (topology, incidents, commands)
 //!                 └► changes, orders, outcomes, audit events ───► chain ◄────────────────── what was decided
 //! ```

@@ -10,7 +10,7 @@ use crate::incidents::{Incidents, News as IncidentNews, Situation};
 use crate::known::Known;
 use crate::minutes::Minute;
 use crate::operators::epochwise::epochwise;
-use crate::operators::fold::{Keyed, Keys, hash_of};
+use crate::operators::fold::{Keyed, Keys, route_of};
 use crate::policy::{KEY, Keeper, Order, Policy};
 use crate::state::output;
 use crate::topology::Topology;
@@ -61,10 +61,10 @@ impl News {
     /// Where it goes.
     pub fn route(&self) -> u64 {
         match self {
-            Self::Verdict(verdict) | Self::Standing(verdict) => hash_of(verdict.key.service()),
-            Self::Joined { service, .. } | Self::Left { service, .. } => hash_of(service),
-            Self::Minute(minute) => hash_of(minute.key.service()),
-            Self::Outcome(_, outcome) => hash_of(&outcome.service),
+            Self::Verdict(verdict) | Self::Standing(verdict) => route_of(verdict.key.service()),
+            Self::Joined { service, .. } | Self::Left { service, .. } => route_of(service),
+            Self::Minute(minute) => route_of(minute.key.service()),
+            Self::Outcome(_, outcome) => route_of(&outcome.service),
             Self::Order(worker, _) | Self::Known { worker, .. } => *worker,
         }
     }

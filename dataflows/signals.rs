@@ -13,7 +13,7 @@ use crate::detect::{cleared, held_back, turn, verdict};
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::minutes::Minute;
-use crate::operators::fold::{Keyed, Machine, hash_of};
+use crate::operators::fold::{Keyed, Keys, Machine, route_of};
 use crate::saturation::Sample;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
@@ -21,6 +21,7 @@ use evenkeel_detectors::series::{Assessment, Series};
 use evenkeel_detectors::{Detection, Forecast, Judgement, Latch, Leak, judge_forecast};
 use evenkeel_schemas::{Decision, Detector, Dimension, Key, Verdict};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A minute, µs.
 const MINUTE_US: i64 = 60 * TICK_US;
@@ -35,32 +36,46 @@ const LEAKS: (u32, u32) = (1, 2);
 /// A forecast is made every ten minutes.
 const FORECASTS: (u32, u32) = (1, 3);
 
+/// So many signals of a shard are judged.
+const MAX_SIGNALS_PER_SHARD: usize = 160;
+
 /// Judges signals; keyed by service, node and name.
 pub(crate) struct Signals {
     pub limits: Detection,
     pub intervals: Intervals,
 }
 
-/// Service, node and name of a signal, with zeroes between them.
+/// The shard of a signal, and its service, node and name with zeroes between them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SignalKey(String);
+pub(crate) struct SignalKey(u64, String);
 
 impl Keyed for SignalKey {
-    /// What a service shows is kept with its minutes, what a node shows with its telemetry.
     fn route(&self) -> u64 {
-        match self.0.split_once("\0\0") {
-            Some((service, _)) => hash_of(service),
-            None => hash_of(&self.0),
-        }
+        self.0
     }
 
     fn name(&self) -> String {
-        self.0.clone()
+        format!("{}/{}", self.0, self.1)
     }
 
     fn named(name: &str) -> Self {
-        Self(name.to_owned())
+        let (shard, metric) = name.split_once('/').expect("keys were committed whole");
+        Self(shard.parse().expect("keys were committed whole"), metric.to_owned())
     }
+}
+
+/// Leaves out the points of new signals that find no place: they are not judged as such.
+pub(crate) fn admit(signals: &Keys<Signals>, points: &mut Vec<(SignalKey, Point)>) {
+    points.sort();
+    let mut new = BTreeSet::new();
+    points.retain(|(key, _)| {
+        if signals.get(key).is_some() || new.contains(key) {
+            return true;
+        }
+        let shard = SignalKey(key.0, String::new())..SignalKey(key.0 + 1, String::new());
+        let held = signals.count(shard.clone()) + new.range(shard).count();
+        held < MAX_SIGNALS_PER_SHARD && new.insert(key.clone())
+    });
 }
 
 /// A value of a signal.
@@ -77,7 +92,10 @@ pub(crate) struct Point {
 impl Point {
     /// The key of its signal.
     pub fn key(&self) -> SignalKey {
-        SignalKey(format!("{}\0{}\0{}", self.service, self.node, self.name))
+        let Self { service, node, name, .. } = self;
+        // What a service shows is kept with its minutes, what a node shows with its telemetry.
+        let metric = format!("{service}\0{node}\0{name}");
+        SignalKey(route_of(if node.is_empty() { service } else { &metric }), metric)
     }
 
     /// What a minute of a service says: its four signals.
@@ -242,4 +260,34 @@ fn standing_in(state: Signal) -> impl Iterator<Item = Verdict> {
 /// The verdicts that stand in a committed state.
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
     standing_in(from_json(state)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+    use evenkeel_schemas::Epoch;
+    use std::collections::BTreeMap;
+
+    fn point(at_us: i64, number: usize) -> (SignalKey, Point) {
+        let (service, node, name) = ("s".to_owned(), format!("n{number}"), "used".to_owned());
+        let point = Point { at_us, service, node, name, value_milli: 1_000, limit_milli: None };
+        (point.key(), point)
+    }
+
+    #[test]
+    fn signals_that_find_no_place_are_left_out_and_those_that_have_one_stay() {
+        let machine = Signals { limits: Detection::default(), intervals: Intervals::default() };
+        let mut signals = Keys::recovered(machine, &State::default(), (0, 1));
+        let mut points = (0..30_000).map(|number| point(0, number)).collect();
+        admit(&signals, &mut points);
+        let mut shards = BTreeMap::<u64, usize>::new();
+        points.iter().for_each(|(key, _)| *shards.entry(key.route()).or_default() += 1);
+        assert!(shards.len() == 64 && shards.values().all(|held| *held == MAX_SIGNALS_PER_SHARD), "{shards:?}");
+        let now = Moment { epoch: Epoch(0), now_us: 0, warm: false };
+        signals.step(now, points.clone(), &mut Vec::new(), &mut Vec::new());
+        let mut next = (0..30_000).map(|number| point(MINUTE_US, number)).collect();
+        admit(&signals, &mut next);
+        assert!(next.iter().map(|(key, _)| key).eq(points.iter().map(|(key, _)| key)));
+    }
 }

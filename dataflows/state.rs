@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `key/<id>` | the key, and the epoch in which it was admitted, as JSON |
 //! | `slot/<width>/<shard>/<slot modulo ring>` | a closed slot of a shard, see [`crate::operators::slot`] |
+//! | `season/<shard>/<slot modulo two weeks>` | what keys of a shard showed in a half hour, as JSON, see [`crate::operators::season`] |
 //! | `fold/<name>/<key>` | the state of a fold, as JSON; the key is the name or the identity of what it is about |
 //! | `fold/members/<service>`, `fold/incidents/<id>` | a service that stands, an incident, see [`crate::incidents`] |
 //! | `fold/topology/<caller>`, `fold/changes/<service>`, `fold/refused/links` | see [`crate::topology`] |

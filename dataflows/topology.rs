@@ -11,7 +11,7 @@
 
 use crate::Output;
 use crate::epochs::Moment;
-use crate::operators::fold::hash_of;
+use crate::operators::fold::route_of;
 use crate::state::{State, from_json, json, record};
 use crate::tuning::TICK_US;
 use evenkeel_schemas::{Changed, Control};
@@ -114,7 +114,7 @@ impl Topology {
             let (_, service) = self.ends.pop_first().expect("just seen");
             self.end(&service, now.now_us, &mut touched);
         }
-        touched.iter().filter(|service| hash_of(service) % self.place.1 == self.place.0).for_each(|service| {
+        touched.iter().filter(|service| route_of(service) % self.place.1 == self.place.0).for_each(|service| {
             let said = |value: Option<Vec<u8>>, name: &str| record(format!("fold/{name}/{service}"), value);
             put.push(said(self.callees.get(service).map(json), "topology"));
             put.push(said(self.changes.get(service).map(json), "changes"));

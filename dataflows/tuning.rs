@@ -165,7 +165,7 @@ impl Tuning {
             ("detection.leak: min_points 4 to 24, hours 1 to 24", detection.leak.is_sound()),
             ("detection.forecast: lead_slots 1 to 6, band 1 to 100, min_trials 1 to 72", detection.forecast.is_sound()),
             ("detection.flap: max_fires 1 to 63, times 1 to 86400", detection.flap.is_sound()),
-            ("detection.shift: accept_min 1 to 10080, spread_percent 100 to 1000", detection.shift.is_sound()),
+            ("detection.accept_min: 1 to 10080", (1..=10_080).contains(&detection.accept_min)),
             ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),

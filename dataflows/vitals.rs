@@ -5,11 +5,11 @@ use crate::budgets::Budgets;
 use crate::epochs::Epochs;
 use crate::findings::{Finding, Findings};
 use crate::operators::epochwise::epochwise;
-use crate::operators::fold::{Keys, hash_of};
+use crate::operators::fold::{Keys, route_of};
 use crate::policy::{Order, Policy};
 use crate::recovery::News;
 use crate::saturation::{Sample, Saturation};
-use crate::signals::{Point, Signals};
+use crate::signals::{Point, Signals, admit};
 use crate::silence::{Sign, Silence};
 use crate::versions::Versions;
 use crate::worker::Start;
@@ -53,7 +53,7 @@ pub(crate) fn vitals<'s>(
     let mut verdicts = Vec::new();
     let by_key = Exchange::new(|(key, vital): &(String, Vital)| match vital {
         Vital::Order(worker, _) => *worker,
-        _ => hash_of(key),
+        _ => route_of(key),
     });
     epochwise(
         "vitals",
@@ -95,6 +95,7 @@ pub(crate) fn vitals<'s>(
             saturation.step(now, samples, &mut verdicts, put);
             silence.step(now, signs, &mut verdicts, put);
             findings.step(now, found, &mut verdicts, put);
+            admit(&signals, &mut points);
             signals.step(now, points, &mut verdicts, put);
             budgets.step(now, of_services, &mut verdicts, put);
             versions.step(now, of_versions, &mut verdicts, put);

@@ -60,8 +60,9 @@ pub struct Detection {
     pub forecast: ForecastLimits,
     /// When a key is said to flap.
     pub flap: FlapLimits,
-    /// When a new level is the usual one.
-    pub shift: ShiftLimits,
+    /// What an error rate or a latency is compared with stays as it was when it fired, so long; then the new level is the usual
+    /// one, min.
+    pub accept_min: i64,
     /// What absence means.
     pub missing: MissingLimits,
 }
@@ -158,16 +159,6 @@ pub struct FlapLimits {
     pub calm_s: i64,
 }
 
-/// Limits of [`LevelShift`](crate::LevelShift).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ShiftLimits {
-    /// A level that held so long is the usual one, min.
-    pub accept_min: i64,
-    /// It held if its largest value is at most so many times its smallest, in hundredths.
-    pub spread_percent: i64,
-}
-
 /// Limits of [`judge_missing`](crate::judge_missing).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -224,12 +215,6 @@ impl Default for FlapLimits {
     }
 }
 
-impl Default for ShiftLimits {
-    fn default() -> Self {
-        Self { accept_min: 60, spread_percent: 125 }
-    }
-}
-
 impl Default for MissingLimits {
     fn default() -> Self {
         Self { hold_ticks: 60, alarm_ticks: 3 }
@@ -265,7 +250,7 @@ impl Default for Detection {
             leak: LeakLimits::default(),
             forecast: ForecastLimits::default(),
             flap: FlapLimits::default(),
-            shift: ShiftLimits::default(),
+            accept_min: 60,
             missing: MissingLimits::default(),
         }
     }
@@ -328,13 +313,6 @@ impl FlapLimits {
         (1..crate::MOST_FIRES).contains(&self.max_fires)
             && (1..=86_400).contains(&self.within_s)
             && (1..=86_400).contains(&self.calm_s)
-    }
-}
-
-impl ShiftLimits {
-    /// Whether every number is within its range.
-    pub fn is_sound(&self) -> bool {
-        (1..=10_080).contains(&self.accept_min) && (100..=1_000).contains(&self.spread_percent)
     }
 }
 

@@ -7,9 +7,11 @@ use super::window::shard_of;
 use crate::Output;
 use crate::epochs::Moment;
 use crate::state::{State, from_json, json, record};
+use crate::tuning::SHARDS;
 use evenkeel_schemas::KeyId;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// What a machine is keyed by.
 pub(crate) trait Keyed: Ord + Clone {
@@ -23,7 +25,7 @@ pub(crate) trait Keyed: Ord + Clone {
 
 impl Keyed for String {
     fn route(&self) -> u64 {
-        hash_of(self)
+        route_of(self)
     }
 
     fn name(&self) -> String {
@@ -88,6 +90,11 @@ pub(crate) fn hash_of(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Where what is about a text goes: its shard, the same for any number of workers.
+pub(crate) fn route_of(text: &str) -> u64 {
+    hash_of(text) % SHARDS
+}
+
 /// The states and alarms of one machine on one worker.
 pub(crate) struct Keys<M: Machine> {
     /// What is the same for all of them.
@@ -113,6 +120,11 @@ impl<M: Machine> Keys<M> {
     /// What is kept of a key, if anything is.
     pub fn get(&self, key: &M::Key) -> Option<&M::State> {
         self.states.get(key)
+    }
+
+    /// Of how many keys in `range` something is kept.
+    pub fn count(&self, range: Range<M::Key>) -> usize {
+        self.states.range(range).count()
     }
 
     /// Lets `change` change every state of which something is kept.

@@ -6,7 +6,7 @@ pub(crate) mod key_state;
 pub(crate) mod minutes;
 mod open;
 mod open_ticks;
-mod season;
+pub(crate) mod season;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod span;

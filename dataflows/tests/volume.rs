@@ -45,6 +45,19 @@ fn a_drop_is_found_by_the_minute_and_steady_traffic_is_none() {
 }
 
 #[test]
+fn a_new_level_is_usual_after_an_hour_and_until_then_what_it_was_before_is() {
+    let slower = |second: i64, dice: &mut Dice| {
+        calm(dice).into_iter().map(|(us, fails)| (if second >= 1_200 { us * 3 } else { us }, fails)).collect()
+    };
+    let edges = edges(&World { seconds: 7_200, ..world(slower) }.run(1), Detector::Latency);
+    let [(fired, Decision::Fire, _), (cleared, Decision::Clear, reason)] = edges.as_slice() else {
+        panic!("{edges:?}")
+    };
+    assert_eq!(reason, "new_level");
+    assert!((1_212..1_220).contains(fired) && *cleared - *fired >= 3_600 && *cleared < 4_830, "{edges:?}");
+}
+
+#[test]
 fn a_trickle_is_judged_over_minutes() {
     let trickle = |second: i64, dice: &mut Dice| match second % 4 {
         0 => vec![(3_000 + dice.below(1_000), second >= 1_200); 2],

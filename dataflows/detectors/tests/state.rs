@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use evenkeel_detectors::{Canary, CanaryLimits, Detection, Flap, FlapLimits, FlapTurn, Forecast, ForecastLimits, Leak};
-use evenkeel_detectors::{LeakLimits, LevelShift, MissingLimits, MissingPolicy, Share, ShiftLimits, judge_latency};
+use evenkeel_detectors::{LeakLimits, MissingLimits, MissingPolicy, Share, judge_latency};
 use evenkeel_detectors::{judge_forecast, judge_missing};
 use evenkeel_schemas::{Statistics, Tally};
 use proptest::prelude::*;
@@ -44,27 +44,6 @@ fn fires_an_hour_apart_do_not_flap_and_one_that_stays_is_said() {
     assert_eq!(stays.turn(37 * MINUTE_US, true, &limits), FlapTurn::Unchanged);
     assert_eq!(stays.turn(38 * MINUTE_US, true, &limits), FlapTurn::Calm { firing: true }, "it fires for good");
     assert_eq!(stays.turn(39 * MINUTE_US, false, &limits), FlapTurn::Say);
-}
-
-/// The minute at which a level is accepted that is `value(minute)` from minute 0.
-fn accepted(value: impl Fn(i64) -> i64) -> Option<i64> {
-    let (mut shift, limits) = (LevelShift::default(), ShiftLimits::default());
-    (0..600).find(|minute| shift.take(minute * MINUTE_US, value(*minute), &limits).is_some())
-}
-
-#[test]
-fn a_new_level_is_usual_after_an_hour_of_it() {
-    assert_eq!(accepted(|_| 4_000), Some(60));
-    assert_eq!(accepted(|minute| 4_000 + 900 * (minute % 2)), Some(60), "within a quarter");
-    assert_eq!(accepted(|minute| 4_000 + 1_100 * (minute % 2)), None, "it does not hold still");
-    assert_eq!(accepted(|minute| if minute < 30 { 8_000 } else { 4_000 }), Some(90), "the hour begins anew");
-    assert_eq!(accepted(|minute| (4_000.0 * 1.005f64.powi(minute as i32)) as i64), None, "a third more each hour");
-    assert_eq!(accepted(|minute| if minute % 10 == 0 { 0 } else { 4_000 }), None);
-    let (mut shift, limits) = (LevelShift::default(), ShiftLimits::default());
-    (0..59).for_each(|minute| assert_eq!(shift.take(minute * MINUTE_US, 4_000, &limits), None));
-    shift.clear();
-    assert_eq!(shift.take(60 * MINUTE_US, 4_000, &limits), None, "it was as before in between");
-    assert_eq!(shift.take(120 * MINUTE_US, 4_100, &limits), Some((4_000, 4_100)));
 }
 
 /// What the last hour itself does: minutes until twice the latency is no longer above it.
@@ -136,33 +115,28 @@ proptest! {
             prop_assert_eq!(&whole, &broken);
             prop_assert_eq!(whole.evidence_nano_nats(), broken.evidence_nano_nats());
         }
-        let (mut leak, mut forecast, mut flap, mut shift) =
-            (Leak::default(), Forecast::default(), Flap::default(), LevelShift::default());
+        let (mut leak, mut forecast, mut flap) = (Leak::default(), Forecast::default(), Flap::default());
         let mut at_us = 0;
         for (step_s, value) in &samples {
             at_us += step_s * 1_000_000;
             leak.take(at_us, i64::from(*value));
             forecast.take(at_us, i64::from(*value));
             flap.turn(at_us, *value > 0, &FlapLimits::default());
-            shift.take(at_us, i64::from(*value), &ShiftLimits::default());
         }
         prop_assert_eq!(restarted(&leak), leak.clone());
         prop_assert_eq!(restarted(&forecast), forecast);
         prop_assert_eq!(restarted(&flap), flap);
-        prop_assert_eq!(restarted(&shift), shift);
     }
 
     /// Whatever comes, in whatever order: an answer, and no more memory than the bound.
     #[test]
     fn any_samples_have_an_answer(samples in prop::collection::vec((any::<i64>(), any::<i64>()), 1..60), limit in any::<i64>()) {
-        let (mut leak, mut forecast, mut flap, mut shift) =
-            (Leak::default(), Forecast::default(), Flap::default(), LevelShift::default());
+        let (mut leak, mut forecast, mut flap) = (Leak::default(), Forecast::default(), Flap::default());
         let mut canary = Canary::default();
         for (at_us, value) in samples {
             leak.take(at_us, value);
             forecast.take(at_us, value);
             flap.turn(at_us, value % 2 == 0, &FlapLimits::default());
-            shift.take(at_us, value, &ShiftLimits::default());
             canary.take(share((at_us, value)), share((value, at_us)), &CanaryLimits::default());
             canary.judge(&CanaryLimits::default());
             leak.judge(limit, &LeakLimits::default());

@@ -31,6 +31,8 @@ const REQUEST_FOR: Duration = Duration::from_secs(120);
 
 /// The store of a URL, and the path in it under which all names lie.
 pub fn parse(text: &str) -> Result<(Arc<dyn ObjectStore>, Path), PortError> {
+    // A second one is refused, and as good as the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let refuse = |why: String| PortError::Fatal(format!("{text}: {why}"));
     let url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
     let prefix = Path::from_url_path(url.path()).map_err(|error| refuse(error.to_string()))?;

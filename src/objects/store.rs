@@ -37,8 +37,6 @@ impl ObjectsStore {
     /// # Errors
     /// `Fatal` if the URL is none of these, or the environment lacks what its store needs.
     pub fn open(url: &str) -> Result<Self, PortError> {
-        // A second one is refused, and as good as the first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let (store, prefix) = parse(url)?;
         Ok(Self::new(store, prefix))
     }

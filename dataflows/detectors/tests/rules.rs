@@ -19,7 +19,7 @@ fn second(requests: u32, errors: u32, percent: u32) -> Statistics {
 
 /// The ticks, counted from one, at which a rule fires and clears, when judged over `ticks`.
 fn edges(ticks: &[Statistics], fires: impl Fn(&Statistics) -> bool) -> Vec<(usize, &'static str)> {
-    let limits = Detection::default();
+    let limits = Detection { persist: 4, of: 5, ..Detection::default() };
     let (mut latch, mut edges) = (Latch::default(), Vec::new());
     for (tick, seen) in (1..).zip(ticks) {
         match latch.judge(fires(seen), limits.persist, limits.of) {

@@ -1,6 +1,6 @@
 //! `budgets`: the error budget of each service that has an objective; verdicts when it burns too fast.
 
-use crate::detect::{held_back, turn};
+use crate::detect::turn;
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::minutes::Minute;
@@ -43,7 +43,7 @@ impl Machine for Budgets {
         let (Some(objective), Some(pairs)) = (objective(&self.objectives, service), minute.pairs()) else { return };
         let at_us = (minute.minute + 1) * 60 * TICK_US;
         let judgement = judge_burn(objective, &pairs, &self.limits.burn);
-        let judgement = held_back(judgement, "maintenance", || self.intervals.mute(service, at_us - 1));
+        let judgement = self.intervals.held(service, at_us - 1, judgement);
         let evidence = || {
             let of =
                 |(errors, requests): (i64, i64), span_s: i64| format!("{errors}/{requests} in {} min", span_s / 60);

@@ -8,9 +8,8 @@ use crate::operators::minutes::{TRAFFIC_OF, TRAFFIC_PERSIST};
 use crate::operators::window::Observation;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
-use evenkeel_detectors::Detection;
-use evenkeel_detectors::{Judgement, Latch, Turn, judge_burst, judge_errors, judge_latency};
-use evenkeel_detectors::{Volume, judge_traffic};
+use evenkeel_detectors::{Detection, Judgement, Latch, Turn, Volume};
+use evenkeel_detectors::{judge_burst, judge_errors, judge_latency, judge_traffic};
 use evenkeel_schemas::{Decision, Detector, Key, KeyId, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -238,7 +237,7 @@ impl Detect {
 
     /// During maintenance nothing is said.
     fn muted(&self, key: &Key, at_us: i64, judgement: Judgement) -> Judgement {
-        held_back(judgement, "maintenance", || self.intervals.mute(key.service(), at_us - 1))
+        self.intervals.held(key.service(), at_us - 1, judgement)
     }
 
     fn forget(&self, state: &mut Latches, at_us: i64, reason: &str, said: &mut Vec<Verdict>) {

@@ -3,6 +3,8 @@
 //! An interval is widened to whole minutes where baselines of minutes are concerned, and to whole slots of a season there:
 //! what a slot holds is left out as one. Whatever was ordered when, a baseline is what it is without these slots (law L5).
 
+use crate::detect::held_back;
+use evenkeel_detectors::Judgement;
 use evenkeel_schemas::Control;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -42,6 +44,11 @@ impl Intervals {
     /// Whether nothing is said of `service` at `at_us`.
     pub fn mute(&self, service: &str, at_us: i64) -> bool {
         self.of(service, &(at_us..at_us + 1)).any(|interval| interval.mutes)
+    }
+
+    /// A judgement of `service` at `at_us`: during maintenance it is held back.
+    pub fn held(&self, service: &str, at_us: i64, judgement: Judgement) -> Judgement {
+        held_back(judgement, "maintenance", || self.mute(service, at_us))
     }
 
     /// The seconds within `seconds` that no baseline of `service` may hold, widened to whole slots of `slot_s`, as ranges

@@ -1,6 +1,6 @@
 //! `saturation`: telemetry in; verdicts out when a pool, socket table or memory runs out, with the time that is left.
 
-use crate::detect::{cleared, held_back, verdict};
+use crate::detect::{cleared, verdict};
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
@@ -70,8 +70,7 @@ impl Machine for Saturation {
         state.trend.push(sample.event_time_us, sample.value_milli);
         state.heard_us = Some(now.now_us);
         let judgement = judge_saturation(sample.value_milli, limit_milli, &state.trend, &self.limits);
-        let muted = || self.intervals.mute(&sample.service, sample.event_time_us);
-        let judgement = held_back(judgement, "maintenance", muted);
+        let judgement = self.intervals.held(&sample.service, sample.event_time_us, judgement);
         match state.latch.judge(judgement.fires, PERSIST.0, PERSIST.1) {
             Turn::Fire => {
                 let verdict = saturated(&sample, limit_milli, judgement.reason, &state.trend);

@@ -9,7 +9,7 @@
 //! hundred series one is unusual every few hours, and nobody should be woken for that. A leak and a breach that is foreseen
 //! are judged against a limit somebody set, and page.
 
-use crate::detect::{cleared, held_back, turn, verdict};
+use crate::detect::{cleared, turn, verdict};
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::minutes::Minute;
@@ -207,8 +207,7 @@ impl Signals {
     }
 
     fn limited(&self, state: &mut Limited, point: &Point, limit_milli: i64, said: &mut Vec<Verdict>) {
-        let muted =
-            |judgement| held_back(judgement, "maintenance", || self.intervals.mute(&point.service, point.at_us));
+        let muted = |judgement| self.intervals.held(&point.service, point.at_us, judgement);
         let of = |milli: i64| milli / 1_000;
         if state.leak.take(point.at_us, point.value_milli) {
             let found = state.leak.judge(limit_milli, &self.limits.leak);

@@ -2,7 +2,7 @@
 //!
 //! A minute is judged when the next one is heard of: the shards of its keys close a little after one another.
 
-use crate::detect::{held_back, turn};
+use crate::detect::{cleared, turn};
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::minutes::Minute;
@@ -94,13 +94,13 @@ impl Versions {
         let gone = |version: &Version| version.seen + FORGET_MIN <= minute;
         for (_, version) in state.versions.extract_if(.., |_, version| gone(version)) {
             let mut latch = version.latch;
-            said.extend(latch.clear().map(|began| crate::detect::cleared(began, at_us, "version_gone")));
+            said.extend(latch.clear().map(|began| cleared(began, at_us, "version_gone")));
         }
     }
 
     fn judge(&self, key: &Key, version: &mut Version, at_us: i64, said: &mut Vec<Verdict>) {
         let judgement = version.canary.judge(&self.limits.canary);
-        let judgement = held_back(judgement, "maintenance", || self.intervals.mute(key.service(), at_us - 1));
+        let judgement = self.intervals.held(key.service(), at_us - 1, judgement);
         let evidence = || {
             let extra = version.canary.extra_per_million().unwrap_or_default();
             let nats = version.canary.evidence_nano_nats() / 1_000_000;

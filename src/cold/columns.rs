@@ -5,7 +5,7 @@
 //! as what the table says. Half of 2^64 is enough for offsets, epochs and entries.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
@@ -44,6 +44,16 @@ impl Columns {
                 other => unreachable!("unit variants are names, not {other:?}"),
             }),
         )
+    }
+
+    /// Values with a structure of their own, as the JSON that they are on the wire.
+    pub fn documents<T: Serialize>(self, name: &str, values: impl Iterator<Item = T>) -> Self {
+        self.texts(name, values.map(|value| serde_json::to_string(&value).expect("outputs are JSON")))
+    }
+
+    /// Yes or no.
+    pub fn flags(self, name: &str, values: impl Iterator<Item = bool>) -> Self {
+        self.push(name, false, values.map(Some).collect::<BooleanArray>())
     }
 
     /// One column for each dimension, empty where a key has none; names begin with `prefix`.

@@ -90,6 +90,15 @@ fn incidents(columns: Columns, values: &[Incident]) -> RecordBatch {
         .times("cause_since", causes().map(|cause| cause.since_us))
         .texts("cause_evidence", causes().map(|cause| &cause.evidence))
         .counts("cause_verdicts", causes().map(|cause| u64::from(cause.verdicts)))
+        .flags("notify", rows().map(|incident| incident.notify))
+        .names("notice", rows().map(|incident| incident.notice))
+        .counts("affected", rows().map(|incident| u64::from(incident.affected)))
+        .text_lists("services", rows().map(|incident| &incident.services))
+        .text_lists("victims", rows().map(|incident| &incident.victims))
+        .documents("candidates", rows().map(|incident| &incident.candidates))
+        .documents("changes", rows().map(|incident| &incident.changes))
+        .documents("shared", rows().map(|incident| &incident.shared))
+        .texts("merged_into", rows().map(|incident| &incident.merged_into))
         .finish()
 }
 

@@ -4,6 +4,8 @@
 //! * A value is put by one request, so that it is there whole or not at all, and the condition is part of it
 //!   (`If-None-Match: *`, `If-Match: ETAG`). Multi-part uploads save nothing: a segment is in memory anyway, and far below
 //!   the 5 GiB that one request may bring.
+//! * What the client gives up on is asked again here, as it knows some broken connections by no kind and tries those once:
+//!   a put without a condition may be done twice, and of one with a condition it is looked up what became of it.
 //! * Whether a store keeps to the conditions is tried out before anything is written ([`ObjectsStore::probe`]): one that
 //!   passes over them would let two writers undo each other's work, and nobody would hear of it.
 
@@ -13,11 +15,18 @@ use evenkeel::ports::PortError;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use std::error::Error as _;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Most bytes of a value: what S3 takes in one request.
 pub const MAX_VALUE_BYTES: usize = 5 << 30;
+
+/// How long to wait each time before a request that failed is made again.
+const WAITS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// The object on which it is tried out whether conditions count.
 const PROBE: &str = "conditions-are-kept";
@@ -112,34 +121,40 @@ enum Put {
 
 impl ColdStore for ObjectsStore {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
-        self.put_if(name, bytes, PutMode::Overwrite).map(drop)
+        patiently(|| self.put_if(name, bytes, PutMode::Overwrite).map(drop))
     }
 
     fn replace(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PortError> {
-        let mode = match before {
-            None => PutMode::Create,
-            Some(before) => match self.get_version(name)? {
-                Some((there, version)) if there == before => PutMode::Update(version),
+        let mut asked = false;
+        patiently(|| {
+            let there = self.get_version(name)?;
+            let mode = match (before, there) {
+                (_, Some((there, _))) if asked && there == bytes => return Ok(()),
+                (None, None) => PutMode::Create,
+                (Some(before), Some((there, version))) if there == before => PutMode::Update(version),
                 _ => return Err(PortError::Fenced),
-            },
-        };
-        // A put that was tried again after its answer was lost is refused, too: the next run finds what it did.
-        match self.put_if(name, bytes, mode)? {
-            Put::Done => Ok(()),
-            Put::Refused => Err(PortError::Fenced),
-        }
+            };
+            asked = true;
+            // The client itself asks again, too, and is then refused by what it did: the next run finds that.
+            match self.put_if(name, bytes, mode)? {
+                Put::Done => Ok(()),
+                Put::Refused => Err(PortError::Fenced),
+            }
+        })
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
-        Ok(self.get_version(name)?.map(|(bytes, _)| bytes))
+        Ok(patiently(|| self.get_version(name))?.map(|(bytes, _)| bytes))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
         // Stores list whole folders.
         let folder = prefix.rsplit_once('/').map(|(folder, _)| folder);
         let below = folder.map_or_else(|| Ok(self.prefix.clone()), |folder| self.path(folder))?;
-        let objects = self.runtime.block_on(self.store.list(Some(&below)).try_collect::<Vec<_>>());
-        let objects = objects.map_err(|error| port_error("list", prefix, &error))?;
+        let objects = patiently(|| {
+            let objects = self.runtime.block_on(self.store.list(Some(&below)).try_collect::<Vec<_>>());
+            objects.map_err(|error| port_error("list", prefix, &error))
+        })?;
         let inside = |path: &Path| match self.prefix.as_ref() {
             "" => Some(path.to_string()),
             own => Some(path.as_ref().strip_prefix(own)?.strip_prefix('/')?.to_owned()),
@@ -151,16 +166,34 @@ impl ColdStore for ObjectsStore {
     }
 
     fn remove(&self, name: &str) -> Result<(), PortError> {
-        match self.runtime.block_on(self.store.delete(&self.path(name)?)) {
+        let path = self.path(name)?;
+        patiently(|| match self.runtime.block_on(self.store.delete(&path)) {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(port_error("remove", name, &error)),
-        }
+        })
     }
+}
+
+/// The answer to a request that may be made any number of times, after a while if it cannot be had now.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, PortError>) -> Result<T, PortError> {
+    for wait in WAITS {
+        match ask() {
+            Err(PortError::Retry(why)) => tracing::warn!(why, "the store did not answer; it is asked again"),
+            answer => return answer,
+        }
+        thread::sleep(wait);
+    }
+    ask()
 }
 
 /// What a store said, as an error of a port. What it was asked again and again for may go well later.
 fn port_error(doing: &str, name: &str, error: &Error) -> PortError {
-    let what = format!("{doing} {name}: {error}");
+    let mut what = format!("{doing} {name}: {error}");
+    let mut cause = error.source();
+    while let Some(of) = cause {
+        what = format!("{what}: {of}");
+        cause = of.source();
+    }
     match error {
         Error::Generic { .. } | Error::JoinError { .. } => PortError::Retry(what),
         _ => PortError::Fatal(format!("{what}; look at the bucket's name, the region and the credentials")),

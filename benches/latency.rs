@@ -3,9 +3,9 @@
 //!
 //! The *breaker* path: every 47 ms ten errors of a service never seen before are due at once; they open its circuit. A
 //! latency is the time from when the tenth was *due* (not from when it was sent: no coordinated omission) until its
-//! command is committed. The *window* path: every 250 ms another service begins to fail every second request, four a
-//! second, which no burst is; its circuit opens when the fourth window in a row shows it. That latency is counted from
-//! when the tick of that window was due to close.
+//! command is committed. The *window* path: every 250 ms another service, well so far, begins to fail once in four times,
+//! which no burst is; its circuit opens when the fourth tick in a row shows it. That latency is counted from when that tick
+//! was due to close.
 
 mod common;
 
@@ -15,7 +15,7 @@ use evenkeel::kafka::{Connection, KafkaLedger, KafkaSource, RecordProducer, topi
 use evenkeel::memory::MemoryLedger;
 use evenkeel::pipeline::{Committer, Inline, Pace, Pipeline, Threaded};
 use evenkeel::ports::{Clock, Committed, Ledger, Polled, PortError, Source, SystemClock};
-use evenkeel_dataflows::{Batch, Changes, SHARD_DELAY_US, SHARDS, Tuning};
+use evenkeel_dataflows::{Batch, Changes, Detection, SHARD_DELAY_US, SHARDS, Tuning};
 use evenkeel_schemas::{Command, CommandKind, Cut, Dataset, Decision, Partition, Topic, Verdict};
 use serde_json::Value;
 use std::sync::{Arc, Condvar, Mutex};
@@ -26,9 +26,15 @@ const PER_S: i64 = 100_000;
 const BURST_EVERY_US: i64 = 47_000;
 const PARTITIONS: usize = 2;
 
-/// Every so often a service begins to fail slowly; it ends after so many requests, one in each such span.
+/// So many services are well for a while, with a request in each such span; then every so often another begins to fail, and
+/// one of four of its requests does.
+const SLOW_SERVICES: i64 = 100;
+const SLOW_REQUEST_US: i64 = 40_000;
 const SLOW_EVERY_US: i64 = 250_000;
-const SLOW_REQUESTS: i64 = 48;
+/// In so many ticks in a row it has to fail, and so many of a thousand requests, whatever was usual: less than by default,
+/// for what is measured is the way from the last of them.
+const SLOW_TICKS: u32 = 4;
+const SLOW_PER_MILLE: i64 = 200;
 
 /// How the producer goes, and for how long nothing is measured.
 #[derive(Clone, Copy)]
@@ -109,7 +115,7 @@ fn produce(mut send: impl FnMut(&[(i64, Vec<u8>)]), load: Load, start_us: i64, e
             let due_us = start_us + (burst + 1) * BURST_EVERY_US;
             records.extend((0..10).map(|_| (due_us, failing(due_us, &format!("fresh-{due_us}"), 503))));
         }
-        records.extend(slow(start_us, sent_us, until_us));
+        records.extend(slow((start_us, start_us + load.warm_up_us), sent_us, until_us));
         send(&records);
         sent_us = sent_us.max(until_us);
         let left_us = start_us + (bursts(sent_us) + 1) * BURST_EVERY_US - SystemClock.now_us();
@@ -127,16 +133,15 @@ fn failing(event_time_us: i64, service: &str, status: u16) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The requests of the services that fail slowly which are due in a span of time.
-fn slow(start_us: i64, from_us: i64, to_us: i64) -> impl Iterator<Item = (i64, Vec<u8>)> {
-    let steps = (from_us - start_us).div_euclid(SLOW_EVERY_US) + 1..=(to_us - start_us).div_euclid(SLOW_EVERY_US);
+/// The requests of the services that fail slowly which are due in a span of time; the first fails from `fails_us` on.
+fn slow((start_us, fails_us): (i64, i64), from_us: i64, to_us: i64) -> impl Iterator<Item = (i64, Vec<u8>)> {
+    let steps = (from_us - start_us).div_euclid(SLOW_REQUEST_US) + 1..=(to_us - start_us).div_euclid(SLOW_REQUEST_US);
     steps.flat_map(move |step| {
-        let due_us = start_us + step * SLOW_EVERY_US;
-        (0..SLOW_REQUESTS.min(step)).map(move |request| {
+        let due_us = start_us + step * SLOW_REQUEST_US;
+        (0..SLOW_SERVICES).map(move |service| {
             // Services begin at each part of a second.
-            let (service, status) = (step - request, if request % 2 == 0 { 503 } else { 200 });
-            let due_us = due_us + service % 10 * SLOW_EVERY_US / 10;
-            (due_us, failing(due_us, &format!("slow-{service}"), status))
+            let fails = due_us >= fails_us + service * (SLOW_EVERY_US + SLOW_EVERY_US / 10) && step % 4 == 0;
+            (due_us, failing(due_us, &format!("slow-{service}"), if fails { 503 } else { 200 }))
         })
     })
 }
@@ -207,7 +212,13 @@ fn run(
     send: impl FnMut(&[(i64, Vec<u8>)]) + Send + 'static,
     forget: impl Fn(),
 ) {
-    let tuning = Tuning::default();
+    let detection = Detection {
+        persist: SLOW_TICKS,
+        of: SLOW_TICKS,
+        error_guard_per_mille: SLOW_PER_MILLE,
+        ..Detection::default()
+    };
+    let tuning = Tuning { detection, ..Tuning::default() };
     let settings = (&tuning, workers, Pace::default());
     let mut pipeline = Pipeline::open(source, committed, committer, SystemClock, settings).expect("the ports answer");
     let start_us = SystemClock.now_us() + 10_000;

@@ -170,8 +170,15 @@ impl<M: Machine> Keys<M> {
         put: &mut Vec<Output>,
     ) {
         inputs.sort();
-        for (key, input) in inputs {
-            self.with(&key, put, |machine, state| machine.hear(&key, state, input, now, said));
+        // All that is for one key at once: its state is compared and said once.
+        let mut inputs = inputs.into_iter().peekable();
+        while let Some((key, first)) = inputs.next() {
+            self.with(&key, put, |machine, state| {
+                machine.hear(&key, state, first, now, said);
+                while let Some((_, input)) = inputs.next_if(|(next, _)| *next == key) {
+                    machine.hear(&key, state, input, now, said);
+                }
+            });
         }
         self.wake_due(now, said, put);
     }

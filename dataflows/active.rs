@@ -42,7 +42,9 @@ fn standing<'s>(news: Stream<'s, u64, Vec<News>>) -> VecCollection<'s, u64, (Str
             input.for_each(|time, news| {
                 let at = *time.time();
                 let verdicts = news.drain(..).filter_map(|news| match news {
-                    News::Verdict(verdict) | News::Standing(verdict) => Some(verdict),
+                    // What was amended changes what stands only as far as is said so.
+                    News::Verdict(verdict) => verdict.amended_us.is_none().then_some(verdict),
+                    News::Standing(verdict) => Some(verdict),
                     _ => None,
                 });
                 let edges = verdicts.filter(|verdict| verdict.decision != Decision::Hold);

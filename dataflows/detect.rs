@@ -1,11 +1,13 @@
 //! `detect`: observations of a key in; verdicts out.
 
+use crate::amend::Past;
 use crate::epochs::Moment;
 use crate::intervals::Intervals;
 use crate::operators::fold::Machine;
 use crate::operators::key_state::Frozen;
 use crate::operators::minutes::{TRAFFIC_OF, TRAFFIC_PERSIST};
-use crate::operators::window::Observation;
+use crate::operators::window::{Observation, Told};
+use crate::recovery::News;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::{Detection, Judgement, Latch, Turn, Volume};
@@ -31,9 +33,11 @@ pub(crate) struct Detect {
 /// What is kept of a key that is not quiet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latches {
-    burst: Latch<Verdict>,
-    errors: Latch<Verdict>,
-    latency: Latch<Verdict>,
+    pub burst: Latch<Verdict>,
+    #[serde(flatten)]
+    pub judged: Judged,
+    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    pub past: Past,
     #[serde(default)]
     traffic: Latch<Verdict>,
     /// It is silent, and that is no result yet.
@@ -41,6 +45,13 @@ pub(crate) struct Latches {
     silent: Option<Silent>,
     /// When the key was last observed, µs; kept only while something fires.
     seen_us: Option<i64>,
+}
+
+/// What closed ticks were judged to show, as far as late records may amend it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    pub errors: Latch<Verdict>,
+    pub latency: Latch<Verdict>,
     /// Whether it was judged by the second of late, and when, µs; kept only while a judgement is remembered.
     judged: Option<(bool, i64)>,
     /// What it is compared with since something fired.
@@ -60,12 +71,12 @@ struct Silent {
 /// The reason of a verdict about a silence.
 const SILENT: &str = "drop_to_zero";
 
-impl Latches {
+impl Judged {
     /// Whether a span is to be judged: one that overlaps the last one is not. What was judged at another pace is forgotten.
-    fn is_due(&mut self, busy: bool, at_us: i64) -> bool {
+    pub fn is_due(&mut self, busy: bool, at_us: i64) -> bool {
         match self.judged {
             Some((before, _)) if before != busy => {
-                let latches = [&mut self.burst, &mut self.errors, &mut self.latency].into_iter();
+                let latches = [&mut self.errors, &mut self.latency].into_iter();
                 latches.filter(|latch| latch.said().is_none()).for_each(|latch| drop(latch.clear()));
                 true
             }
@@ -75,7 +86,35 @@ impl Latches {
     }
 
     fn fires(&self) -> bool {
-        [&self.burst, &self.errors, &self.latency].iter().any(|latch| latch.said().is_some())
+        self.errors.said().is_some() || self.latency.said().is_some()
+    }
+
+    /// Whether nothing is remembered but, maybe, what it is compared with.
+    pub fn is_at_rest(&self) -> bool {
+        self.errors == Latch::default() && self.latency == Latch::default() && self.judged.is_none()
+    }
+}
+
+impl Latches {
+    fn fires(&self) -> bool {
+        self.burst.said().is_some() || self.judged.fires()
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.burst == Latch::default() && self.judged.is_at_rest()
+    }
+
+    /// What it is compared with since something fired.
+    pub fn frozen(&self) -> Option<Frozen> {
+        self.judged.frozen
+    }
+
+    /// What is usual is to be found out anew.
+    pub fn thaw(&mut self, now_us: i64) {
+        self.judged.frozen = None;
+        if !self.past.is_empty() {
+            self.past.close(&self.judged, now_us);
+        }
     }
 }
 
@@ -83,16 +122,18 @@ impl Machine for Detect {
     type Key = KeyId;
     type Input = (Observation, Arc<Key>);
     type State = Latches;
-    type Said = Verdict;
+    type Said = News;
     const NAME: &'static str = "detect";
 
-    fn hear(&self, _id: &KeyId, state: &mut Latches, (input, key): Self::Input, now: Moment, said: &mut Vec<Verdict>) {
+    fn hear(&self, _id: &KeyId, state: &mut Latches, (input, key): Self::Input, now: Moment, news: &mut Vec<News>) {
+        let said = &mut Vec::new();
         match input {
             Observation::Admitted | Observation::Minute(_) => {}
-            Observation::Errors { at_us, requests, errors } => self.burst(&key, state, (at_us, requests, errors), said),
-            Observation::Tick { at_us, busy, span, usual, precedented } => {
-                self.tick(&key, state, (at_us, busy), (&span, &usual, precedented), said);
+            Observation::Errors { at_us, open_us, requests, errors } => {
+                self.burst(&key, state, (at_us, open_us), (requests, errors), said);
             }
+            Observation::Mended(told) => self.mend(&key, state, &told, now.now_us, news),
+            Observation::Tick(told) => self.tick(&key, state, &told, (said, news)),
             Observation::Volume { at_us, seen, usual, precedented } => {
                 self.volume(&key, state, at_us, (seen, usual, precedented), said);
             }
@@ -107,26 +148,34 @@ impl Machine for Detect {
             }
         }
         state.seen_us = state.fires().then_some(now.now_us);
+        news.extend(said.drain(..).map(News::Verdict));
     }
 
     fn alarm(&self, state: &Latches) -> Option<i64> {
         let forgotten = state.seen_us.map(|seen| seen + FORGET_US);
         let silent = state.silent.as_ref().map(|silent| silent.due_us);
-        [forgotten, silent, state.frozen.map(|frozen| frozen.until_us)].into_iter().flatten().min()
+        let past = state.is_at_rest().then(|| state.past.until_us()).flatten();
+        [forgotten, silent, past, state.frozen().map(|frozen| frozen.until_us)].into_iter().flatten().min()
     }
 
-    fn wake(&self, _id: &KeyId, state: &mut Latches, now: Moment, said: &mut Vec<Verdict>) {
+    fn wake(&self, _id: &KeyId, state: &mut Latches, now: Moment, news: &mut Vec<News>) {
+        let said = &mut Vec::new();
         if state.seen_us.is_some_and(|seen| seen + FORGET_US <= now.now_us) {
             self.forget(state, now.now_us, "no_traffic", said);
             state.seen_us = None;
         }
-        if state.frozen.take_if(|frozen| frozen.until_us <= now.now_us).is_some() {
+        if state.judged.frozen.take_if(|frozen| frozen.until_us <= now.now_us).is_some() {
             self.forget(state, now.now_us, "new_level", said);
+            state.past.close(&state.judged, now.now_us);
             state.seen_us = None;
         }
         if let Some(silent) = state.silent.take_if(|silent| silent.due_us <= now.now_us) {
             self.silent(state, &silent, said);
         }
+        if state.is_at_rest() && state.past.until_us().is_some_and(|until_us| until_us <= now.now_us) {
+            state.past = Past::default();
+        }
+        news.extend(said.drain(..).map(News::Verdict));
     }
 }
 
@@ -135,7 +184,8 @@ impl Detect {
         &self,
         key: &Key,
         state: &mut Latches,
-        (at_us, requests, errors): (i64, i64, i64),
+        (at_us, open_us): (i64, i64),
+        (requests, errors): (i64, i64),
         said: &mut Vec<Verdict>,
     ) {
         let judgement = self.muted(key, at_us, judge_burst(requests, errors, &self.limits));
@@ -143,36 +193,52 @@ impl Detect {
             let evidence = format!("{errors} errors in {requests} requests of the open ticks");
             let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
             state.burst.fire(verdict.clone());
+            state.past.burst_began(open_us);
             said.push(verdict);
         }
     }
 
-    fn tick(
-        &self,
-        key: &Key,
-        state: &mut Latches,
-        (at_us, busy): (i64, bool),
-        (span, usual, precedented): (&Statistics, &Statistics, (bool, bool)),
-        said: &mut Vec<Verdict>,
-    ) {
+    fn tick(&self, key: &Key, state: &mut Latches, told: &Told, (said, news): (&mut Vec<Verdict>, &mut Vec<News>)) {
+        let Told { at_us, busy, span, .. } = told;
+        let (at_us, busy) = (*at_us, *busy);
         if span.requests > 0 {
             self.heard(state, at_us, said);
         }
-        if !state.is_due(busy, at_us) {
-            return;
+        let before = (state.judged.is_at_rest(), state.past.is_due(at_us).then(|| state.judged.clone()));
+        if state.judged.is_due(busy, at_us) {
+            // A burst is begun by the open ticks alone; closed ones can only end it.
+            if state.burst.said().is_some() {
+                let history = state.frozen().map_or(told.usual, |frozen| frozen.usual);
+                let evidence = || Verdict::compare(span, &history);
+                let burst = self.muted(key, at_us, judge_burst(span.requests, span.errors, &self.limits));
+                let rule = (Detector::ErrorBurst, self.persistence(busy));
+                turn(&mut state.burst, key, rule, burst, at_us, &evidence, said);
+                if state.burst.said().is_none() {
+                    state.past.burst_ended(at_us);
+                }
+            }
+            let from = said.len();
+            self.judge(key, &mut state.judged, told, state.burst.said().is_some(), said);
+            state.past.say(&said[from..]);
+            state.judged.confirm(news);
         }
-        let frozen = state.frozen;
+        state.past.keep(before, &state.judged, at_us);
+    }
+
+    /// In how many of the last judgements a limit must be passed.
+    fn persistence(&self, busy: bool) -> (u32, u32) {
+        let Detection { persist, of, quiet_persist, quiet_of, .. } = self.limits;
+        if busy { (persist, of) } else { (quiet_persist, quiet_of) }
+    }
+
+    /// Judges errors and latency of a span that is due; a burst stands, or does not.
+    pub fn judge(&self, key: &Key, state: &mut Judged, told: &Told, bursts: bool, said: &mut Vec<Verdict>) {
+        let Told { at_us, busy, span, usual, precedented } = told;
+        let (at_us, persistence, frozen) = (*at_us, self.persistence(*busy), state.frozen);
         let history = frozen.as_ref().map_or(usual, |frozen| &frozen.usual);
         // Most ticks say nothing: words are made only when they are said.
         let evidence = || Verdict::compare(span, history);
-        let Detection { persist, of, quiet_persist, quiet_of, .. } = self.limits;
-        let persistence = if busy { (persist, of) } else { (quiet_persist, quiet_of) };
-        let burst = self.muted(key, at_us, judge_burst(span.requests, span.errors, &self.limits));
-        // A burst is begun by the open ticks alone; closed ones can only end it.
-        if state.burst.said().is_some() {
-            turn(&mut state.burst, key, (Detector::ErrorBurst, persistence), burst, at_us, &evidence, said);
-        }
-        let stood = state.errors.said().is_some() || state.latency.said().is_some();
+        let stood = state.fires();
         let limits = |latch: &Latch<Verdict>| if latch.said().is_some() { &self.ending } else { &self.limits };
         let errors = usual_now(judge_errors(span, history, limits(&state.errors)), precedented.0);
         let errors = self.muted(key, at_us, errors);
@@ -180,17 +246,16 @@ impl Detect {
         let latency = usual_now(judge_latency(span, history, limits(&state.latency)), precedented.1);
         let latency = self.muted(key, at_us, latency);
         turn(&mut state.latency, key, (Detector::Latency, persistence), latency, at_us, &evidence, said);
-        let stands = state.errors.said().is_some() || state.latency.said().is_some();
-        if stands && !stood {
+        if state.fires() && !stood {
             self.freeze(key, state, at_us, usual);
         }
-        let nothing = [&state.burst, &state.errors, &state.latency].iter().all(|latch| **latch == Latch::default());
-        state.judged = (!nothing).then_some((busy, at_us));
+        let nothing = !bursts && state.errors == Latch::default() && state.latency == Latch::default();
+        state.judged = (!nothing).then_some((*busy, at_us));
     }
 
     /// Once something fires, it is not what it is compared with; an interval that is excluded is not anyway, and what began
     /// in it may be said a little later.
-    fn freeze(&self, key: &Key, state: &mut Latches, at_us: i64, usual: &Statistics) {
+    fn freeze(&self, key: &Key, state: &mut Judged, at_us: i64, usual: &Statistics) {
         let end = at_us.div_euclid(TICK_US);
         let known = usual.requests >= self.limits.min_history;
         if known && state.frozen.is_none() && self.intervals.excluded(key.service(), &(end - 60..end), 60).is_empty() {
@@ -241,10 +306,13 @@ impl Detect {
     }
 
     fn forget(&self, state: &mut Latches, at_us: i64, reason: &str, said: &mut Vec<Verdict>) {
-        for latch in [&mut state.burst, &mut state.errors, &mut state.latency] {
+        for latch in [&mut state.burst, &mut state.judged.errors, &mut state.judged.latency] {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
-        state.judged = None;
+        state.judged.judged = None;
+        if !state.past.is_empty() {
+            state.past.close(&state.judged, at_us);
+        }
     }
 }
 
@@ -304,7 +372,8 @@ fn hold(
 /// A verdict that an anomaly began.
 pub(crate) fn verdict(key: &Key, detector: Detector, reason: &str, at_us: i64, evidence: String) -> Verdict {
     let (key, reason) = (key.clone(), reason.to_owned());
-    Verdict { key, detector, decision: Decision::Fire, reason, at_us, since_us: at_us, evidence }
+    let (decision, since_us, amended_us) = (Decision::Fire, at_us, None);
+    Verdict { key, detector, decision, reason, at_us, since_us, evidence, amended_us }
 }
 
 /// The verdict that ends what `began` began.
@@ -314,11 +383,12 @@ pub(crate) fn cleared(began: Verdict, at_us: i64, reason: &str) -> Verdict {
 
 /// What a key is compared with, in a committed state.
 pub(crate) fn frozen(state: &[u8]) -> Option<Frozen> {
-    from_json::<Latches>(state).frozen
+    from_json::<Latches>(state).frozen()
 }
 
 /// The verdicts that stand in a committed state.
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
-    let Latches { burst, errors, latency, traffic, .. } = from_json(state);
-    [burst, errors, latency, traffic].iter().filter_map(|latch| latch.said().cloned()).collect()
+    let Latches { burst, judged: Judged { errors, latency, .. }, traffic, .. } = from_json(state);
+    let said = [burst, errors, latency, traffic].into_iter().filter_map(|latch| latch.said().cloned());
+    said.filter(|verdict| verdict.amended_us.is_none()).collect()
 }

@@ -16,6 +16,7 @@
 //! Outputs are a function of the bindings and records, whatever the number of workers and the sizes of batches (law L1).
 
 mod active;
+mod amend;
 mod batch;
 mod budgets;
 mod chain;

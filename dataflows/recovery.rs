@@ -25,7 +25,7 @@ use timely::dataflow::channels::pact::Exchange;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum News {
     Verdict(Verdict),
-    /// A verdict that stood before a restart.
+    /// A verdict that stood before a restart, or begins or ends to stand and is no news.
     Standing(Verdict),
     Joined {
         service: String,

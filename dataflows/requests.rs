@@ -36,7 +36,7 @@ pub(crate) fn requests<'s>(
         if let Some(intervals) = windows.hear(orders.filter(|_| !now.warm).collect()) {
             detect.machine.intervals = intervals;
             // What was usual then may hold what is excluded now.
-            detect.each(put, |state| state.frozen = None);
+            detect.each(put, |state| state.thaw(now.now_us));
         }
         windows.step(now, sheaves, &mut observed, put);
         if !now.warm {
@@ -45,14 +45,17 @@ pub(crate) fn requests<'s>(
                 observed.iter().filter_map(value).flat_map(|it| (0..peers).map(move |worker| it.known(worker))),
             );
             news.extend(minutes(&mut observed));
+            let mended = observed.iter().filter(|(_, (seen, _))| matches!(seen, Observation::Mended(_)));
+            let mut frozen = mended.map(|(id, _)| *id).collect::<Vec<_>>();
             detect.step(now, observed, &mut verdicts, put);
-            for verdict in verdicts.iter().filter(|verdict| verdict.decision == Decision::Fire) {
-                let id = verdict.key.id();
-                if let Some(frozen) = detect.get(&id).and_then(|state| state.frozen) {
-                    windows.freeze(id, frozen);
-                }
+            frozen.extend(verdicts.iter().filter_map(|news| match news {
+                News::Verdict(verdict) if verdict.decision == Decision::Fire => Some(verdict.key.id()),
+                _ => None,
+            }));
+            for id in frozen {
+                windows.freeze(id, detect.get(&id).and_then(|state| state.frozen()));
             }
-            news.extend(verdicts.drain(..).map(News::Verdict));
+            news.append(&mut verdicts);
         }
     })
 }

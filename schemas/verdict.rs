@@ -54,7 +54,8 @@ pub struct Verdict {
     pub detector: Detector,
     /// What it decided.
     pub decision: Decision,
-    /// Why: a reason code in snake case, e.g. `above_baseline`, `not_persistent`, `low_volume`, `cold_start`.
+    /// Why: a reason code in snake case, e.g. `above_baseline`, `not_persistent`, `low_volume`, `cold_start`; `withdrawn`:
+    /// with the late records it never was.
     pub reason: String,
     /// The time it is about, µs since the Unix epoch.
     pub at_us: i64,
@@ -62,6 +63,10 @@ pub struct Verdict {
     pub since_us: i64,
     /// What was seen, in words with numbers and units.
     pub evidence: String,
+    /// It is the last word about this key, detector and `since_us`, and was found when late records came in, at this time, µs
+    /// since the Unix epoch; nobody is paged for it. Nothing if it was said in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amended_us: Option<i64>,
 }
 
 impl Verdict {

@@ -58,6 +58,18 @@ impl<T: Clone> Latch<T> {
         self.held = None;
     }
 
+    /// Whether the newest judgement passed the limit.
+    pub fn passed(&self) -> bool {
+        self.bits & 1 == 1
+    }
+
+    /// Puts other words in the place of what was said when it fired, if it does.
+    pub fn reword(&mut self, said: T) {
+        if let Some(before) = &mut self.said {
+            *before = said;
+        }
+    }
+
     /// Whether a guard is worth a word: it holds the rule back, and was not the one that did so last.
     pub fn hold(&mut self, guard: Option<&str>) -> bool {
         let news = guard.is_some() && self.held.as_deref() != guard;

@@ -14,6 +14,7 @@
 //! follow it.
 
 use super::key_state::KeyState;
+use super::mend::MENDED_S;
 use super::open_ticks::OpenTicks;
 use super::season::{MAX_KEYS_PER_SHARD, SLOT_S, Season};
 use super::slot::{Ring, Slot, add};
@@ -31,6 +32,7 @@ fn empty_rings(open_tick: i64) -> [Ring; SLOT_WIDTHS_S.len()] {
 }
 
 /// What a close brought.
+#[derive(Default)]
 pub(crate) struct Closed {
     /// Whether a tick closed; otherwise late contributions were patched in.
     pub ticked: bool,
@@ -38,6 +40,8 @@ pub(crate) struct Closed {
     pub changed: Vec<u32>,
     /// Slots that were made or amended: (index in [`SLOT_WIDTHS_S`], slot number).
     pub slots: Vec<(usize, i64)>,
+    /// The keys that late contributions were patched in of lately, in key order.
+    pub mended: Vec<u32>,
     /// Keys that hold nothing any more.
     pub idle: Vec<u32>,
     /// Slots of the season that were made or amended.
@@ -219,8 +223,7 @@ impl Shard {
 
     fn close_tick(&mut self) -> Closed {
         let tick = self.open_tick;
-        let mut closed =
-            Closed { ticked: true, changed: Vec::new(), slots: Vec::new(), idle: Vec::new(), seasons: Vec::new() };
+        let mut closed = Closed { ticked: true, ..Closed::default() };
         let mut open = self.open.take(tick);
         let mut touched = std::mem::take(&mut open.touched);
         touched.sort_unstable();
@@ -279,8 +282,10 @@ impl Shard {
                 if window == LONGEST {
                     let gone = self.entries((width, number)).map(|(_, index)| index);
                     closed.idle = gone.filter(|index| self.is_idle(*index)).collect();
-                    // The longest window has let go of it, so nobody asks for it again.
-                    *self.rings[width].get_mut(number).expect("just seen") = Slot::default();
+                    // Of the one before, which it let go of earlier, not even a tick that is mended knows.
+                    if let Some(slot) = self.rings[width].get_mut(number - 1) {
+                        *slot = Slot::default();
+                    }
                 }
             }
         }
@@ -310,6 +315,7 @@ impl Shard {
     /// Adds late contributions to every slot and total that holds their tick.
     fn patch_late(&mut self) -> Closed {
         let (mut amended, mut idle, late) = (BTreeSet::new(), BTreeSet::new(), std::mem::take(&mut self.late));
+        let mut mended = BTreeMap::new();
         for (tick, patches) in &late {
             let tick = *tick;
             for (width, width_s) in SLOT_WIDTHS_S.into_iter().enumerate() {
@@ -326,13 +332,17 @@ impl Shard {
                     state.totals[window].add(tally, 1);
                 }
                 state.is_stale = true;
+                if open_tick - tick <= MENDED_S {
+                    mended.insert(*id, *index);
+                }
                 // The present may have leapt while they waited, past what any window holds.
                 idle.extend(state.is_idle(open_tick, open).then_some((*id, *index)));
             }
         }
         let idle = idle.into_iter().map(|(_, index)| index).collect();
         let seasons = self.make_season(late.into_keys());
-        Closed { ticked: false, changed: Vec::new(), slots: amended.into_iter().collect(), idle, seasons }
+        let (mended, slots) = (mended.into_values().collect(), amended.into_iter().collect());
+        Closed { slots, mended, idle, seasons, ..Closed::default() }
     }
 
     /// Adds what the slots of `ticks` hold of a key to a tally.

@@ -1,10 +1,11 @@
 //! What is said when a tick closed: slots, rollups, baselines, observations; idle keys are let go.
 
+use super::mend::MENDED_KEYS;
 use super::season::PRECEDENTS;
 use super::shard::{Closed, Shard};
 use super::slot::add;
 use super::span::RECENT;
-use super::window::{Observation, Observed, key_record};
+use super::window::{Observation, Observed, Told, key_record};
 use crate::Output;
 use crate::intervals::Intervals;
 use crate::state::{output, record};
@@ -51,6 +52,9 @@ impl Teller<'_> {
         }
         for slot in &closed.seasons {
             self.put.push(shard.season.record(shard.number, *slot));
+        }
+        for index in closed.mended.iter().take(MENDED_KEYS) {
+            self.mend(shard, *index);
         }
         for index in &closed.changed {
             self.observe(shard, *index, tick);
@@ -121,12 +125,12 @@ impl Teller<'_> {
         state.watched -= 1;
         let precedented = self.precedented(shard, index, tick, (&span, &usual));
         let state = shard.key(index);
-        let seen = Observation::Tick { at_us: (tick + 1) * TICK_US, busy, span, usual, precedented };
+        let seen = Observation::Tick(Told { at_us: (tick + 1) * TICK_US, busy, span, usual, precedented });
         self.said.push((state.id, (seen, Arc::clone(&state.key))));
     }
 
     /// Whether what is unusual now was so at this time on earlier days: errors, and latency.
-    fn precedented(
+    pub fn precedented(
         &self,
         shard: &Shard,
         index: u32,

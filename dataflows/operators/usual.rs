@@ -80,10 +80,15 @@ impl Shard {
 
     /// What the longest window keeps of a key, without what was excluded.
     fn without_excluded(&self, state: &KeyState, kept: &Range<i64>, intervals: &Intervals) -> Statistics {
-        let excluded = intervals.excluded(state.key.service(), kept, MINUTE_S);
-        if excluded.is_empty() {
+        if intervals.excluded(state.key.service(), kept, MINUTE_S).is_empty() {
             return Statistics::from(&state.totals[LONGEST]);
         }
+        self.usual_in(state, kept, intervals)
+    }
+
+    /// What a key showed in `kept`, without what was excluded.
+    pub fn usual_in(&self, state: &KeyState, kept: &Range<i64>, intervals: &Intervals) -> Statistics {
+        let excluded = intervals.excluded(state.key.service(), kept, MINUTE_S);
         let mut tally = Tally::default();
         self.add_but(&mut tally, state.id, kept.clone(), &excluded);
         Statistics::from(&tally)

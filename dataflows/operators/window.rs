@@ -39,23 +39,30 @@ pub(crate) struct Name {
     pub key: Arc<Key>,
 }
 
+/// What is judged of a closed tick, and what the key is usually like.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told {
+    /// Its end, µs.
+    pub at_us: i64,
+    /// Whether the key is judged by the second.
+    pub busy: bool,
+    pub span: Statistics,
+    pub usual: Statistics,
+    /// Whether errors, and latency, were as high at this time on earlier days.
+    pub precedented: (bool, bool),
+}
+
 /// What the windows of a key show.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Observation {
     /// The key is counted from now on.
     Admitted,
-    /// Errors came in, so many that it is a burst: what the open ticks hold.
-    Errors { at_us: i64, requests: i64, errors: i64 },
-    /// A tick closed: what is judged of it, and what the key is usually like. Quiet keys are not spoken of.
-    Tick {
-        at_us: i64,
-        /// Whether the key is judged by the second.
-        busy: bool,
-        span: Statistics,
-        usual: Statistics,
-        /// Whether errors, and latency, were as high at this time on earlier days.
-        precedented: (bool, bool),
-    },
+    /// Errors came in, so many that it is a burst: what the open ticks hold, the first of which begins at `open_us`.
+    Errors { at_us: i64, open_us: i64, requests: i64, errors: i64 },
+    /// Late records came in: what the last closed ticks show now.
+    Mended(Vec<Told>),
+    /// A tick closed. Quiet keys are not spoken of.
+    Tick(Told),
     /// A minute closed: its requests, those that are usual, and whether there were as few at this time on earlier days.
     Volume { at_us: i64, seen: Volume, usual: Volume, precedented: bool },
     /// A minute closed; what it showed, for those who follow a key by the minute.
@@ -183,11 +190,11 @@ impl Windows {
         Some(self.intervals.clone())
     }
 
-    /// From now until then a key is compared with what was usual, and not with what is.
-    pub fn freeze(&mut self, id: KeyId, frozen: Frozen) {
+    /// From now on, if there is something, a key is compared with what was usual, and not with what is.
+    pub fn freeze(&mut self, id: KeyId, frozen: Option<Frozen>) {
         let at = self.at(id);
         if let Some(index) = self.shards[at].index_of(id) {
-            self.shards[at].key_mut(index).frozen = Some(frozen);
+            self.shards[at].key_mut(index).frozen = frozen;
         }
     }
 
@@ -280,10 +287,11 @@ impl Windows {
         for (id, index) in std::mem::take(&mut self.with_errors) {
             let at = self.at(id);
             let (requests, errors) = self.shards[at].open_counts(index);
+            let open_us = self.shards[at].open_tick() * TICK_US;
             let state = self.shards[at].key_mut(index);
             if judge_burst(requests, errors, &self.tuning.detection).fires {
                 state.watched = self.tuning.detection.watch();
-                let seen = Observation::Errors { at_us: now.now_us, requests, errors };
+                let seen = Observation::Errors { at_us: now.now_us, open_us, requests, errors };
                 said.push((id, (seen, Arc::clone(&state.key))));
             }
         }

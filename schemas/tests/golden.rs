@@ -276,6 +276,7 @@ fn decisions_encode() {
         at_us: 1_795_246_471_000_000,
         since_us: 1_795_246_471_000_000,
         evidence: "errors 40/100 against 1/4000, p50 900 µs against 880, p99 1200 µs against 1190".into(),
+        amended_us: None,
     };
     assert_bytes(verdict, golden!("verdict.v1.json"));
     let cause = Cause {

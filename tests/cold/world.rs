@@ -148,6 +148,7 @@ fn verdict(i: usize, at_us: i64) -> Verdict {
         at_us,
         since_us: at_us - 5,
         evidence: format!("errors {i}"),
+        amended_us: None,
     }
 }
 

@@ -173,7 +173,17 @@ fn controls_decode() {
     let unlink = Control::Unlink { event_time_us: 1_795_246_464_200_000, by, caller, callee };
     let [by, service, what, version] = ["ci", "checkout", "deploy", "1.4.3"].map(str::to_owned);
     let change = Control::Change { event_time_us: 1_795_246_464_300_000, by, service, what, version };
+    let command_id = || "CMD-ae1ecac2c48a".to_owned();
+    let [by, service, by_too, service_too] = ["ada", "checkout", "ada", "checkout"].map(str::to_owned);
+    let approve = Control::Approve { event_time_us: 1_795_246_475_000_000, by, service, command_id: command_id() };
+    let (by, service) = (by_too, service_too);
+    let reject = Control::Reject { event_time_us: 1_795_246_476_000_000, by, service, command_id: command_id() };
+    let [by, service] = ["ada", "checkout"].map(str::to_owned);
+    let resume = Control::Resume { event_time_us: 1_795_246_477_000_000, by, service };
     let goldens = [
+        (approve, "approve", golden!("control-approve.v1.json")),
+        (reject, "reject", golden!("control-reject.v1.json")),
+        (resume, "resume", golden!("control-resume.v1.json")),
         (link, "link", golden!("control-link.v1.json")),
         (unlink, "unlink", golden!("control-unlink.v1.json")),
         (change, "change", golden!("control-change.v1.json")),
@@ -326,7 +336,7 @@ fn decisions_encode() {
     assert_eq!((same(&read), read.affected, read.notify), (same(&incident), 0, false));
     let (kind, at_us) = (CommandKind::RestartNode, incident.at_us);
     let command = Command {
-        command_id: Command::identify(&incident.incident_id, kind, "checkout-1", at_us),
+        command_id: Command::identify(&incident.incident_id, kind, "checkout-1", (Epoch(41), at_us)),
         kind,
         target: "checkout-1".into(),
         service: "checkout".into(),
@@ -335,8 +345,16 @@ fn decisions_encode() {
         reason: "node_silent on checkout-1".into(),
         at_us,
         expires_us: at_us + 60_000_000,
+        state: CommandState::Acknowledged,
+        detail: "restarted".into(),
+        decided_us: at_us - 2_000_000,
+        fence: 41,
+        by: "ada".into(),
     };
-    assert_bytes(command, golden!("command.v1.json"));
+    assert_bytes(command.clone(), golden!("command.v1.json"));
+    // As it was written before it had a state.
+    let read = serde_json::from_str::<Command>(golden!("command-alone.v1.json")).unwrap();
+    assert_eq!((read.target, read.state, read.fence), (command.target, CommandState::Issued, 0));
 }
 
 #[test]

@@ -49,11 +49,11 @@ impl Desk {
     }
 
     /// Changes the book and stores it.
-    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> Result<T, Response> {
+    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> Result<T, String> {
         let mut book = self.book();
         let changed = change(&mut book);
         let saved = self.store.save(&mut book);
-        saved.map(|()| changed).map_err(|error| refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+        saved.map(|()| changed).map_err(|error| error.to_string())
     }
 }
 
@@ -191,7 +191,7 @@ async fn add_silence(State(desk): Shared, body: Bytes) -> Response {
     match added {
         Ok(Ok(id)) => answer(&json!({"silenceID": id})),
         Ok(Err(why)) => refusal(StatusCode::BAD_REQUEST, &why),
-        Err(failed) => failed,
+        Err(failed) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &failed),
     }
 }
 
@@ -210,11 +210,11 @@ async fn acknowledge(State(desk): Shared, Path(id): Path<String>) -> Response {
     changed(desk.change(|book| book.acknowledge(&id, SystemClock.now_us())), "open alert")
 }
 
-fn changed(found: Result<bool, Response>, what: &str) -> Response {
+fn changed(found: Result<bool, String>, what: &str) -> Response {
     match found {
         Ok(true) => answer(&json!({})),
         Ok(false) => refusal(StatusCode::NOT_FOUND, &format!("there is no such {what}")),
-        Err(failed) => failed,
+        Err(failed) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &failed),
     }
 }
 

@@ -1,7 +1,8 @@
 //! How far detection can be trusted: worlds with known faults, through the engine and past two peers.
 //!
-//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]`: the table on standard
-//! output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in that directory.
+//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]`: the
+//! table on standard output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in
+//! that directory.
 
 mod evidence;
 mod options;

@@ -272,6 +272,8 @@ impl Commands {
             state.cooling.remove(&slot(CommandKind::TripCircuit, &target));
             let next_us = now.now_us + self.rules.trial_s * TICK_US;
             state.circuits.insert(target, Circuit { half_open: true, next_us, ..circuit });
+        } else {
+            self.closed(state, &target, now.now_us);
         }
     }
 

@@ -5,7 +5,8 @@
 //! 2. One that is issued is acknowledged when an actuator says so. What is answered late, twice or for an older command
 //!    changes nothing.
 //! 3. One that is acknowledged helped if the episode for which it was said is over `verify_s` later; the verdicts that began
-//!    the episode are what ends it, so it is asked of the same baselines. If it did not help, it is said once more.
+//!    the episode are what ends it, so it is asked of the same baselines. If it did not help, it is said once more. What a
+//!    circuit kept away is seen only after it closed: its time begins then.
 //! 4. After `futile` commands in a row that did not help, the target is given up: nothing more is said for it until a person
 //!    orders to resume, and its circuit stays as it is.
 //!
@@ -28,6 +29,13 @@ pub(super) struct Live {
     episode: String,
     /// When its state ends by itself, µs.
     pub due_us: i64,
+}
+
+impl Live {
+    /// Whether it opened a circuit, and is to be verified once that closed.
+    fn awaits_circuit(&self) -> bool {
+        self.command.kind == CommandKind::TripCircuit && self.command.state == CommandState::Acknowledged
+    }
 }
 
 /// Whether a command brings back what another took away.
@@ -144,12 +152,26 @@ impl Commands {
         for place in due.collect::<Vec<_>>() {
             let live = state.live.remove(&place).expect("just found");
             let stands = state.answered.contains_key(&live.episode);
+            let waits = stands && live.awaits_circuit() && !state.is_given_up(service, &live.command.target);
+            if let Some(circuit) = state.circuits.get(&live.command.target).filter(|_| waits) {
+                let due_us = circuit.next_us.max(now.now_us) + self.rules.verify_s * TICK_US;
+                state.live.insert(place, Live { due_us, ..live });
+                continue;
+            }
             match live.command.state {
                 CommandState::Proposed => end(live, CommandState::Expired, "nobody approved it", now, said),
                 CommandState::Acknowledged if !stands => self.helped(state, live, now, said),
                 CommandState::Acknowledged => self.failed(service, state, live, "it did not help", now, said),
                 _ => end(live, CommandState::Expired, "no actuator answered", now, said),
             }
+        }
+    }
+
+    /// A circuit closed: whether opening it helped is seen from now on.
+    pub(super) fn closed(&self, state: &mut Service, target: &str, now_us: i64) {
+        let trip = state.live.get_mut(&slot(CommandKind::TripCircuit, target));
+        if let Some(live) = trip.filter(|live| live.awaits_circuit()) {
+            live.due_us = now_us + self.rules.verify_s * TICK_US;
         }
     }
 

@@ -129,8 +129,9 @@ impl World {
         if let Some(word) = self.word() {
             self.machine.hear(&SERVICE.to_owned(), &mut self.state, word, self.now, &mut said);
         }
+        self.check(said, seed);
         if self.machine.alarm(&self.state).is_some_and(|at_us| at_us <= self.now.now_us) {
-            self.machine.wake(&SERVICE.to_owned(), &mut self.state, self.now, &mut said);
+            self.wake(seed);
         }
         // A crash: what is kept is all there is.
         if self.dice.roll(10) == 0 {
@@ -139,12 +140,22 @@ impl World {
             assert_eq!(again, self.state, "seed {seed}");
             self.state = again;
         }
+        self.one_live(seed);
+    }
+
+    fn wake(&mut self, seed: u64) {
+        let mut said = Vec::new();
+        self.now.epoch.0 += 1;
+        self.machine.wake(&SERVICE.to_owned(), &mut self.state, self.now, &mut said);
+        self.check(said, seed);
+    }
+
+    fn check(&mut self, said: Vec<Command>, seed: u64) {
         for command in said {
             *self.seen.entry(command.state).or_default() += 1;
             self.hold(&command, seed);
             self.witness.last.insert(command.command_id.clone(), command);
         }
-        self.one_live(seed);
     }
 
     /// What a word about a command must not break.
@@ -215,10 +226,12 @@ fn laws_of_the_lifecycle_hold_over_random_histories() {
             world.step(seed);
         }
         // In the end whatever lives comes to an end by itself.
-        world.now.now_us += 1_000_000 * TICK_US;
-        world.machine.policy.killed = true;
-        let mut said = Vec::new();
-        world.machine.wake(&SERVICE.to_owned(), &mut world.state, world.now, &mut said);
+        world.machine.policy.killed = false;
+        for _ in 0..100 {
+            let Some(alarm_us) = world.machine.alarm(&world.state) else { break };
+            world.now.now_us = world.now.now_us.max(alarm_us);
+            world.wake(seed);
+        }
         assert!(world.state.live.is_empty(), "seed {seed}: {:?}", world.state.live);
         for (state, count) in world.seen {
             *seen.entry(state).or_insert(0) += count;

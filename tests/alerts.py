@@ -26,6 +26,10 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import virtual
+
+PACKAGES = ["jsonschema==4.26.0"]
+
 HERE = Path(__file__).resolve().parent
 EVENKEEL = os.environ.get("EVENKEEL_BIN", str(HERE.parent / "target/release/evenkeel"))
 MANAGER, HOOKS, API = 29593, 29594, 29595
@@ -233,11 +237,9 @@ def main():
     if not shutil.which("prometheus-alertmanager") or not shutil.which("amtool"):
         print("skipped: not installed: prometheus-alertmanager, amtool")
         return
-    try:
-        import jsonschema  # noqa: F401
-    except ImportError:
-        print("skipped: not installed: Python's jsonschema")
-        return
+    if not virtual.inside():
+        run = virtual.runner("venv-alerts", PACKAGES)
+        sys.exit(run(__file__, *sys.argv[1:]) if run else 0)
     folder = Path(tempfile.mkdtemp(prefix="evenkeel-alerts-"))
     server = ThreadingHTTPServer(("127.0.0.1", HOOKS), Hooks)
     threading.Thread(target=server.serve_forever, daemon=True).start()

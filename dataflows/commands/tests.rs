@@ -193,6 +193,8 @@ impl World {
             assert!(nodes.iter().any(|node| node != target && !self.state.circuits.contains_key(node)), "last: {why}");
             assert!(out * 100 <= nodes.len() * self.machine.rules.max_out_percent as usize, "{out} out: {why}");
         }
+        let returns = matches!(kind, CommandKind::HalfOpen | CommandKind::CloseCircuit);
+        assert!(returns || command.detail != "another one took its place", "it lives, and no other is said: {why}");
         match state {
             Failed if !is_given_up => *self.witness.futile.entry(target.clone()).or_default() += 1,
             Escalated => {

@@ -91,7 +91,9 @@ pub struct Recovery {
     pub trial_s: i64,
     /// No actuator starts a command after, s; nobody approves a proposal after.
     pub expires_s: i64,
-    /// What a command was asked for has to be over so long after the actuator's answer, s: then it helped.
+    /// What a command was asked for has to be over so long after the actuator's answer, s: then it helped. A verdict ends
+    /// some tens of quiet seconds after what it is about, and `linger_s` later the incident: what is shorter is called no
+    /// help of what has healed.
     pub verify_s: i64,
     /// After so many commands for a target that did not help, one after the other, it is given up.
     pub futile: u32,
@@ -134,7 +136,7 @@ impl Default for Recovery {
             open_s: 10,
             trial_s: 10,
             expires_s: 60,
-            verify_s: 30,
+            verify_s: 60,
             futile: 3,
             max_out_percent: 50,
         }

@@ -2,19 +2,27 @@
 //!
 //! A circuit goes closed → open → half-open → closed. It opens for an episode of errors, stays open `open_s`, is tried
 //! for `trial_s`, and closes if no new episode of errors named it meanwhile. Every other command is said once and then
-//! not again for `cooldown_s`.
+//! not again for `cooldown_s`; what becomes of it then, see [`lifecycle`].
 //!
 //! # Decision
-//! The last healthy replica is never taken out: if every other replica of the service is known to be out, the circuit of
-//! the whole service is opened instead (its callers then use their fallback). Replicas are the nodes counted as keys.
+//! The last healthy replica is never taken out, nor more of them than `max_out_percent`, this one counted: else the circuit
+//! of the whole service is opened instead (its callers then use their fallback). Replicas are the nodes counted as keys. A
+//! service that cannot spare a node is better off answering late than on too few nodes, which would fail one by one; Envoy
+//! ends outlier ejection at the same half by default.
 
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
-use crate::policy::Policy;
+use crate::policy::{Order, Policy};
 use crate::tuning::{Recovery, TICK_US};
-use evenkeel_schemas::{Cause, Command, CommandKind, Coordinates, Detector, Mode, Outcome, OutcomeStatus};
+use evenkeel_schemas::{Cause, Command, CommandKind, CommandState, Control, Coordinates, Detector, Mode, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod lifecycle;
+#[cfg(test)]
+mod tests;
+
+use lifecycle::Live;
 
 /// Decides about commands; keyed by service.
 pub(crate) struct Commands {
@@ -29,6 +37,15 @@ pub(crate) enum Word {
     Joined(String),
     Left(String),
     Outcome(Coordinates, Outcome),
+    /// A person's word about a proposed command.
+    Decided {
+        at: Coordinates,
+        command_id: String,
+        by: String,
+        approved: bool,
+    },
+    /// What was given up may be tried again.
+    Resumed,
     /// What is wrong with the service: seen for the first time, or differently, or over.
     Situation {
         ended: bool,
@@ -37,6 +54,22 @@ pub(crate) enum Word {
         incident_id: String,
         cause: Cause,
     },
+}
+
+impl Word {
+    /// What an order says to the commands of a service.
+    pub fn ordered(Order { at, control }: &Order) -> Option<(String, Self)> {
+        let decided = |service: &String, command_id: &String, by: &String, approved| {
+            let (at, command_id, by) = (*at, command_id.clone(), by.clone());
+            (service.clone(), Self::Decided { at, command_id, by, approved })
+        };
+        match control {
+            Control::Approve { service, command_id, by, .. } => Some(decided(service, command_id, by, true)),
+            Control::Reject { service, command_id, by, .. } => Some(decided(service, command_id, by, false)),
+            Control::Resume { service, .. } => Some((service.clone(), Self::Resumed)),
+            _ => None,
+        }
+    }
 }
 
 /// Where a circuit stands.
@@ -58,6 +91,24 @@ pub(crate) struct Service {
     answered: BTreeMap<String, (Detector, BTreeSet<String>)>,
     /// Until when no second command of this kind may go to this target, µs.
     cooling: BTreeMap<String, i64>,
+    /// The command of each kind and target that is not over.
+    live: BTreeMap<String, Live>,
+    /// How many commands in a row did not help, by target.
+    futile: BTreeMap<String, u32>,
+    /// Targets that were given up.
+    frozen: BTreeSet<String>,
+}
+
+impl Service {
+    /// Whether nothing more is tried for a target until a person says so.
+    fn is_given_up(&self, service: &str, target: &str) -> bool {
+        self.frozen.contains(target) || self.frozen.contains(service)
+    }
+}
+
+/// What is live or cools down: one of each.
+fn slot(kind: CommandKind, target: &str) -> String {
+    format!("{kind:?} {target}")
 }
 
 impl Machine for Commands {
@@ -71,13 +122,21 @@ impl Machine for Commands {
         match word {
             Word::Joined(node) => drop(state.replicas.insert(node)),
             Word::Left(node) => drop(state.replicas.remove(&node)),
-            // What an actuator could not do may be asked for again at once.
-            Word::Outcome(_, outcome) if outcome.status == OutcomeStatus::Failed => state.cooling.clear(),
-            Word::Outcome(..) => {}
-            Word::Situation { ended: true, episode, .. } => drop(state.answered.remove(&episode)),
+            Word::Outcome(_, outcome) => self.answered(key, state, &outcome, now, said),
+            Word::Decided { command_id, by, approved, .. } => {
+                self.decided(key, state, (&command_id, by, approved), now, said);
+            }
+            Word::Resumed => {
+                state.frozen.clear();
+                state.futile.clear();
+            }
+            Word::Situation { ended: true, episode, .. } => {
+                state.answered.remove(&episode);
+                self.relieved(state, &episode, now, said);
+            }
             Word::Situation { episode, incident_id, cause, .. } => {
-                if worsened(state, episode, &cause) {
-                    self.answer(key, state, (&incident_id, &cause), now.now_us, said);
+                if worsened(state, episode.clone(), &cause) {
+                    self.answer(key, state, (&incident_id, &episode, &cause), now, said);
                 }
             }
         }
@@ -85,16 +144,18 @@ impl Machine for Commands {
 
     fn alarm(&self, state: &Service) -> Option<i64> {
         let circuits = state.circuits.values().map(|circuit| circuit.next_us);
-        circuits.chain(state.cooling.values().copied()).min()
+        let live = state.live.values().map(|live| live.due_us);
+        circuits.chain(state.cooling.values().copied()).chain(live).min()
     }
 
     fn wake(&self, key: &String, state: &mut Service, now: Moment, said: &mut Vec<Command>) {
         state.cooling.retain(|_, until| *until > now.now_us);
+        self.due(key, state, now, said);
         for (target, circuit) in std::mem::take(&mut state.circuits) {
             if circuit.next_us > now.now_us {
                 state.circuits.insert(target, circuit);
             } else {
-                self.move_on(key, state, target, circuit, now.now_us, said);
+                self.move_on(key, state, (target, circuit), now, said);
             }
         }
     }
@@ -105,19 +166,21 @@ impl Commands {
         &self,
         service: &str,
         state: &mut Service,
-        incident @ (_, cause): (&str, &Cause),
-        now_us: i64,
+        (incident_id, episode, cause): (&str, &str, &Cause),
+        now: Moment,
         said: &mut Vec<Command>,
     ) {
+        let reason = format!("{:?}: {}", cause.detector, cause.evidence);
+        let incident = (incident_id, episode, reason.as_str());
         let one_node = (cause.nodes.len() == 1).then(|| cause.nodes[0].clone());
         let (kind, target) = match (cause.detector, one_node) {
             (Detector::NodeSilent, Some(node)) => (CommandKind::RestartNode, node),
             (Detector::NodeSilent, None) => {
                 return cause.nodes.iter().for_each(|node| {
-                    self.say(service, state, (CommandKind::RestartNode, node), incident, now_us, said);
+                    self.say(service, state, (CommandKind::RestartNode, node), incident, now, said);
                 });
             }
-            (Detector::ErrorBurst | Detector::ErrorRate, Some(node)) if spare(state, &node) => {
+            (Detector::ErrorBurst | Detector::ErrorRate, Some(node)) if self.spare(state, &node) => {
                 (CommandKind::TripCircuit, node)
             }
             (Detector::ErrorBurst | Detector::ErrorRate, _) => (CommandKind::TripCircuit, service.to_owned()),
@@ -134,35 +197,53 @@ impl Commands {
                 _,
             ) => return,
         };
-        self.say(service, state, (kind, &target), incident, now_us, said);
+        self.say(service, state, (kind, &target), incident, now, said);
     }
 
-    /// Says a command unless one like it is live or was said a moment ago.
+    /// Says a command unless one like it is live or was said a moment ago, or its target was given up.
     fn say(
         &self,
         service: &str,
         state: &mut Service,
         (kind, target): (CommandKind, &str),
-        (incident_id, cause): (&str, &Cause),
-        now_us: i64,
+        (incident_id, episode, reason): (&str, &str, &str),
+        now: Moment,
         said: &mut Vec<Command>,
     ) {
-        let cooling = format!("{kind:?} {target}");
+        let place = slot(kind, target);
         let trips = kind == CommandKind::TripCircuit;
         // With the whole service's circuit open, no request reaches the node either.
         let is_open = |target: &str| state.circuits.get(target).is_some_and(|circuit| !circuit.half_open);
         let already_open = is_open(target) || is_open(service);
-        if self.policy.killed || state.cooling.contains_key(&cooling) || (trips && already_open) {
+        if self.policy.killed
+            || state.is_given_up(service, target)
+            || state.cooling.contains_key(&place)
+            || (trips && already_open)
+        {
             return;
         }
-        state.cooling.insert(cooling, now_us + self.rules.cooldown_s * TICK_US);
-        let reason = format!("{:?}: {}", cause.detector, cause.evidence);
-        said.push(self.command(service, (kind, target), incident_id, reason, now_us));
-        if trips {
-            let next_us = now_us + self.rules.open_s * TICK_US;
-            let circuit = Circuit { incident_id: incident_id.to_owned(), half_open: false, next_us };
-            state.circuits.insert(target.to_owned(), circuit);
+        if let Some(live) = state.live.get(&place) {
+            let trial_failed = trips && live.command.state == CommandState::Acknowledged;
+            if !trial_failed {
+                return;
+            }
+            let live = state.live.remove(&place).expect("just found");
+            self.failed(service, state, live, "errors came back in the trial", now, said);
+            // It was said once more already, or given up.
+            if state.live.contains_key(&place) || state.is_given_up(service, target) {
+                return;
+            }
         }
+        state.cooling.insert(place, now.now_us + self.rules.cooldown_s * TICK_US);
+        let command = self.command(service, (kind, target), incident_id, reason.to_owned(), now);
+        self.begin(state, command, episode.to_owned(), now, said);
+    }
+
+    /// A circuit opens.
+    fn open(&self, state: &mut Service, trip: &Command, now_us: i64) {
+        let next_us = now_us + self.rules.open_s * TICK_US;
+        let circuit = Circuit { incident_id: trip.incident_id.clone(), half_open: false, next_us };
+        state.circuits.insert(trip.target.clone(), circuit);
     }
 
     /// Moves a circuit on: open → half-open → closed.
@@ -170,14 +251,13 @@ impl Commands {
         &self,
         service: &str,
         state: &mut Service,
-        target: String,
-        circuit: Circuit,
-        now_us: i64,
+        (target, circuit): (String, Circuit),
+        now: Moment,
         said: &mut Vec<Command>,
     ) {
-        if self.policy.killed {
-            // The switch holds everything as it is; the circuit asks again a while later.
-            let next_us = now_us + self.rules.open_s * TICK_US;
+        if self.policy.killed || state.is_given_up(service, &target) {
+            // It stays as it is; the circuit asks again a while later.
+            let next_us = now.now_us + self.rules.open_s * TICK_US;
             state.circuits.insert(target, Circuit { next_us, ..circuit });
             return;
         }
@@ -185,25 +265,29 @@ impl Commands {
             false => (CommandKind::HalfOpen, format!("open for {} s", self.rules.open_s)),
             true => (CommandKind::CloseCircuit, format!("no errors in a trial of {} s", self.rules.trial_s)),
         };
-        said.push(self.command(service, (kind, &target), &circuit.incident_id, reason, now_us));
+        let command = self.command(service, (kind, &target), &circuit.incident_id, reason, now);
+        self.begin(state, command, String::new(), now, said);
         if kind == CommandKind::HalfOpen {
             // A trial that fails must be able to open the circuit again.
-            state.cooling.remove(&format!("{:?} {target}", CommandKind::TripCircuit));
-            let next_us = now_us + self.rules.trial_s * TICK_US;
+            state.cooling.remove(&slot(CommandKind::TripCircuit, &target));
+            let next_us = now.now_us + self.rules.trial_s * TICK_US;
             state.circuits.insert(target, Circuit { half_open: true, next_us, ..circuit });
+        } else {
+            self.closed(state, &target, now.now_us);
         }
     }
 
+    /// A command as it is decided now.
     fn command(
         &self,
         service: &str,
         (kind, target): (CommandKind, &str),
         incident_id: &str,
         reason: String,
-        at_us: i64,
+        Moment { epoch, now_us: at_us, .. }: Moment,
     ) -> Command {
         Command {
-            command_id: Command::identify(incident_id, kind, target, at_us),
+            command_id: Command::identify(incident_id, kind, target, (epoch, at_us)),
             kind,
             target: target.to_owned(),
             service: service.to_owned(),
@@ -212,7 +296,19 @@ impl Commands {
             reason,
             at_us,
             expires_us: at_us + self.rules.expires_s * TICK_US,
+            state: CommandState::Proposed,
+            detail: String::new(),
+            decided_us: at_us,
+            fence: 0,
+            by: String::new(),
         }
+    }
+
+    /// Whether `node` may be taken out: another replica is in service, and no more than the allowed part is out then.
+    fn spare(&self, state: &Service, node: &str) -> bool {
+        let is_out = |other: &&String| *other == node || state.circuits.contains_key(*other);
+        let (all, out) = (state.replicas.len(), state.replicas.iter().filter(is_out).count());
+        out < all && out * 100 <= all * self.rules.max_out_percent as usize
     }
 }
 
@@ -222,9 +318,4 @@ fn worsened(state: &mut Service, episode: String, cause: &Cause) -> bool {
     let (detector, nodes) = (cause.detector, cause.nodes.iter().cloned().collect::<BTreeSet<_>>());
     let before = state.answered.insert(episode, (detector, nodes.clone()));
     before.is_none_or(|(answered, known)| detector < answered || (detector == answered && !nodes.is_subset(&known)))
-}
-
-/// Whether another replica than `node` is in service.
-fn spare(state: &Service, node: &str) -> bool {
-    state.replicas.iter().any(|other| other != node && !state.circuits.contains_key(other))
 }

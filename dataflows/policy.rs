@@ -41,7 +41,13 @@ impl Policy {
             Control::SetMode { service, mode, .. } => drop(self.modes.insert(service.clone(), *mode)),
             Control::KillSwitch { engaged, .. } => self.killed = *engaged,
             Control::Maintenance { .. } | Control::ExcludeFromBaseline { .. } => self.intervals.hear(control),
-            Control::RetireNode { .. } | Control::Link { .. } | Control::Unlink { .. } | Control::Change { .. } => {}
+            Control::Approve { .. }
+            | Control::Reject { .. }
+            | Control::Resume { .. }
+            | Control::RetireNode { .. }
+            | Control::Link { .. }
+            | Control::Unlink { .. }
+            | Control::Change { .. } => {}
         }
     }
 

@@ -157,6 +157,7 @@ impl Services {
 
         orders.sort();
         orders.iter().for_each(|order| self.commands.machine.policy.hear(&order.control));
+        words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
         let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
         if let Some(keeper) = &mut self.policy {
             keeper.step(now, orders.into_iter().map(|order| (KEY.to_owned(), order)).collect(), &mut Vec::new(), put);

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 /// So many of the last samples decide: telemetry comes about once a second.
 const PERSIST: (u32, u32) = (3, 6);
 
+/// So many quiet samples end what stands while the metric is above the watch line: a trend over a few noisy samples falls
+/// now and then though the pool fills.
+const WATCHED: u32 = 30;
+
 /// A metric that is not heard of for so long is forgotten, µs.
 const FORGET_US: i64 = 300 * TICK_US;
 
@@ -71,7 +75,8 @@ impl Machine for Saturation {
         state.heard_us = Some(now.now_us);
         let judgement = judge_saturation(sample.value_milli, limit_milli, &state.trend, &self.limits);
         let judgement = self.intervals.held(&sample.service, sample.event_time_us, judgement);
-        match state.latch.judge(judgement.fires, PERSIST.0, PERSIST.1) {
+        let watched = state.latch.said().is_some() && self.watches(sample.value_milli, limit_milli);
+        match state.latch.judge(judgement.fires, PERSIST.0, if watched { WATCHED } else { PERSIST.1 }) {
             Turn::Fire => {
                 let verdict = saturated(&sample, limit_milli, judgement.reason, &state.trend);
                 state.latch.fire(verdict.clone());
@@ -94,6 +99,12 @@ impl Machine for Saturation {
     fn wake(&self, _key: &String, state: &mut Gauge, now: Moment, said: &mut Vec<Verdict>) {
         said.extend(state.latch.clear().map(|began| cleared(began, now.now_us, "no_telemetry")));
         *state = Gauge::default();
+    }
+}
+
+impl Saturation {
+    fn watches(&self, value_milli: i64, limit_milli: i64) -> bool {
+        i128::from(value_milli) * 1000 >= i128::from(limit_milli) * i128::from(self.limits.watch_per_mille)
     }
 }
 

@@ -105,6 +105,9 @@ impl Topology {
                 }
                 Control::SetMode { .. }
                 | Control::KillSwitch { .. }
+                | Control::Approve { .. }
+                | Control::Reject { .. }
+                | Control::Resume { .. }
                 | Control::RetireNode { .. }
                 | Control::Maintenance { .. }
                 | Control::ExcludeFromBaseline { .. } => {}

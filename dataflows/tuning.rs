@@ -89,8 +89,16 @@ pub struct Recovery {
     pub open_s: i64,
     /// A trial lasts so long before the circuit closes, s.
     pub trial_s: i64,
-    /// No actuator starts a command after, s.
+    /// No actuator starts a command after, s; nobody approves a proposal after.
     pub expires_s: i64,
+    /// What a command was asked for has to be over so long after the actuator's answer, s: then it helped. A verdict ends
+    /// some tens of quiet seconds after what it is about, and `linger_s` later the incident: what is shorter is called no
+    /// help of what has healed.
+    pub verify_s: i64,
+    /// After so many commands for a target that did not help, one after the other, it is given up.
+    pub futile: u32,
+    /// At most so many of a hundred replicas are taken out at once.
+    pub max_out_percent: u32,
 }
 
 impl Default for Tuning {
@@ -121,7 +129,17 @@ impl Default for Tuning {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { linger_s: 10, settle_s: 20, cooldown_s: 30, open_s: 10, trial_s: 10, expires_s: 60 }
+        Self {
+            linger_s: 10,
+            settle_s: 20,
+            cooldown_s: 30,
+            open_s: 10,
+            trial_s: 10,
+            expires_s: 60,
+            verify_s: 60,
+            futile: 3,
+            max_out_percent: 50,
+        }
     }
 }
 
@@ -169,6 +187,9 @@ impl Tuning {
             ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
+            ("recovery.verify_s: 1 to 86400", (1..=86_400).contains(&self.recovery.verify_s)),
+            ("recovery.futile: 1 to 100", (1..=100).contains(&self.recovery.futile)),
+            ("recovery.max_out_percent: 0 to 99", self.recovery.max_out_percent < 100),
         ];
         match rules.iter().find(|(_, holds)| !holds) {
             Some((rule, _)) => Err(format!("out of range: {rule}")),

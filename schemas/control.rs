@@ -28,6 +28,37 @@ pub enum Control {
         /// Whether it is engaged.
         engaged: bool,
     },
+    /// A proposed command is to be carried out.
+    Approve {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service the command is for.
+        service: String,
+        /// The command.
+        command_id: String,
+    },
+    /// A proposed command is not to be carried out.
+    Reject {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service the command is for.
+        service: String,
+        /// The command.
+        command_id: String,
+    },
+    /// What was given up for a service may be tried again.
+    Resume {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service.
+        service: String,
+    },
     /// The node is gone for good; its silence is no fault.
     RetireNode {
         /// When it was given, µs since the Unix epoch.
@@ -112,6 +143,9 @@ impl Control {
         match self {
             Self::SetMode { event_time_us, .. }
             | Self::KillSwitch { event_time_us, .. }
+            | Self::Approve { event_time_us, .. }
+            | Self::Reject { event_time_us, .. }
+            | Self::Resume { event_time_us, .. }
             | Self::RetireNode { event_time_us, .. }
             | Self::Maintenance { event_time_us, .. }
             | Self::ExcludeFromBaseline { event_time_us, .. }
@@ -126,6 +160,9 @@ impl Control {
         match self {
             Self::SetMode { by, .. }
             | Self::KillSwitch { by, .. }
+            | Self::Approve { by, .. }
+            | Self::Reject { by, .. }
+            | Self::Resume { by, .. }
             | Self::RetireNode { by, .. }
             | Self::Maintenance { by, .. }
             | Self::ExcludeFromBaseline { by, .. }
@@ -135,13 +172,15 @@ impl Control {
         }
     }
 
-    /// What it is about: a service, a node, or `*`; of a call the caller.
+    /// What it is about: a service, a node, a command, or `*`; of a call the caller.
     pub fn scope(&self) -> &str {
         match self {
             Self::SetMode { service, .. }
             | Self::Maintenance { service, .. }
             | Self::ExcludeFromBaseline { service, .. }
+            | Self::Resume { service, .. }
             | Self::Change { service, .. } => service,
+            Self::Approve { command_id, .. } | Self::Reject { command_id, .. } => command_id,
             Self::KillSwitch { .. } => "*",
             Self::RetireNode { node, .. } => node,
             Self::Link { caller, .. } | Self::Unlink { caller, .. } => caller,
@@ -163,6 +202,9 @@ impl Control {
         match self {
             Self::SetMode { .. } => "set_mode",
             Self::KillSwitch { .. } => "kill_switch",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::Resume { .. } => "resume",
             Self::RetireNode { .. } => "retire_node",
             Self::Maintenance { .. } => "maintenance",
             Self::ExcludeFromBaseline { .. } => "exclude_from_baseline",
@@ -178,7 +220,11 @@ impl Control {
         match self {
             Self::SetMode { service, .. }
             | Self::Maintenance { service, .. }
+            | Self::Resume { service, .. }
             | Self::ExcludeFromBaseline { service, .. } => [("service", service, false), none, none],
+            Self::Approve { service, command_id, .. } | Self::Reject { service, command_id, .. } => {
+                [("service", service, false), ("command_id", command_id, false), none]
+            }
             Self::KillSwitch { .. } => [none; 3],
             Self::RetireNode { service, node, .. } => [("service", service, false), ("node", node, false), none],
             Self::Link { caller, callee, .. } | Self::Unlink { caller, callee, .. } => {

@@ -1,5 +1,6 @@
 //! The shell of evenkeel: moves epochs between the world and the core.
 
+pub mod alerts;
 pub mod cli;
 pub mod cluster;
 pub mod cold;

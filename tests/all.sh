@@ -86,6 +86,12 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   fi
   step "seals and proofs: Go, transparency-dev and Python agree" env EVENKEEL_BIN="$evenkeel" \
     python3 tests/interop.py "$data" --cold "$data/cold"
+  if why=$(missing prometheus-alertmanager amtool); then
+    skip "alerts: a real Alertmanager and amtool" "$why"
+  else
+    step "alerts: a real Alertmanager and amtool, killed amid its work, nothing lost or doubled" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/alerts.py "$data"
+  fi
   step "PyIceberg and Polars read the same as Iceberg tables" python3 tests/iceberg.py "$data/cold"
   step "queries over Parquet say what the log says" python3 tests/analytics.py "$data"
 else

@@ -115,7 +115,10 @@ def command_outcomes(found):
         known = answers.get(outcome["command_id"], ((0, -1), None))
         answers[outcome["command_id"]] = max(known, ((now_us, seq), outcome), key=lambda answer: answer[0])
     groups = collections.defaultdict(list)
+    first = {}
     for command in (json.loads(value) for _, _, value in found["commands"]):
+        first.setdefault(command["command_id"], command)
+    for command in first.values():
         answer = answers.get(command["command_id"], (None, None))[1]
         groups[command["service"], command["kind"]].append((command, answer))
     for (service, kind), pairs in sorted(groups.items()):
@@ -130,7 +133,7 @@ def row(dataset, now_us, value):
     said = json.loads(value)
     expected = {"arrived_at": now_us, **{name: said.get("key", {}).get(name) for name in DIMENSIONS if "key" in said}}
     renamed = {"at_us": "event_at", "start_us": "event_at", "since_us": "since", "opened_us": "opened", "expires_us": "expires",
-               "topic": "input_topic", "partition": "input_partition", "offset": "input_offset"}
+               "decided_us": "decided", "topic": "input_topic", "partition": "input_partition", "offset": "input_offset"}
     for name, field in said.items():
         if name == "key":
             continue

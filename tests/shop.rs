@@ -1,7 +1,7 @@
 //! The simulated shop: repeatable, true to its rates, and every fault shows and ends.
 
 use evenkeel::shop::{Counts, DAY_S, Fault, FaultKind, Plan, Shop};
-use evenkeel_schemas::{Command, CommandKind, Coordinates, Event, Mode, Operation, OutcomeStatus, Topic};
+use evenkeel_schemas::{Command, CommandKind, CommandState, Coordinates, Event, Mode, Operation, OutcomeStatus, Topic};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -121,6 +121,11 @@ fn command(kind: CommandKind, service: &str, target: &str) -> Command {
         reason: String::new(),
         at_us: 0,
         expires_us: i64::MAX,
+        state: CommandState::Issued,
+        detail: String::new(),
+        decided_us: 0,
+        fence: 1,
+        by: String::new(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! How far detection can be trusted: worlds with known faults, through the engine and past two peers.
 //!
-//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]`: the table on standard
-//! output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in that directory.
+//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]`: the
+//! table on standard output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in
+//! that directory.
 
 mod evidence;
 mod options;
@@ -56,10 +57,8 @@ fn names() -> Vec<&'static str> {
 fn work(options: &Options) -> Result<(), String> {
     let asked = |scenario: &&Scenario| options.names.is_empty() || options.names.iter().any(|it| it == scenario.name);
     let scenarios = SCENARIOS.iter().filter(asked).collect::<Vec<_>>();
-    let jobs = scenarios
-        .iter()
-        .enumerate()
-        .flat_map(|(index, it)| (1..=options.seeds(it.is_long)).map(move |seed| (index, seed)));
+    let jobs =
+        scenarios.iter().enumerate().flat_map(|(index, it)| options.seeds(it.is_long).map(move |seed| (index, seed)));
     let done = all(&scenarios, &jobs.collect::<Vec<_>>(), options.threads);
     let mut rows = Vec::new();
     let mut done = done.into_iter().peekable();

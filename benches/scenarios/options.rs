@@ -1,5 +1,6 @@
 //! What is asked for on the command line.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Seeds of a scenario, unless told otherwise.
@@ -9,7 +10,8 @@ const SEEDS: u64 = 3;
 const LONG_SHARE: u64 = 3;
 
 /// How it is called.
-pub const USAGE: &str = "cargo bench --bench scenarios [-- NAME…] [--seeds N] [--threads N] [--out DIR] [-o json]";
+pub const USAGE: &str =
+    "cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]";
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Options {
     /// Scenarios to run; none: all of them.
     pub names: Vec<String>,
     pub seeds: u64,
+    /// The first of them.
+    pub first_seed: u64,
     /// Runs at a time; no output depends on it.
     pub threads: usize,
     /// Where the table and the pictures go, if anywhere.
@@ -28,7 +32,7 @@ impl Options {
     /// As on the command line; what cannot be understood is said.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Self { seeds: SEEDS, threads, ..Self::default() };
+        let mut options = Self { seeds: SEEDS, first_seed: 1, threads, ..Self::default() };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -36,6 +40,7 @@ impl Options {
                 // Cargo's own.
                 "--bench" => {}
                 "--seeds" => options.seeds = number(&argument, &value()?)?,
+                "--first-seed" => options.first_seed = number(&argument, &value()?)?,
                 "--threads" => options.threads = number(&argument, &value()?)? as usize,
                 "--out" => options.out = Some(PathBuf::from(value()?)),
                 "-o" | "--output" => options.json = value()? == "json",
@@ -47,9 +52,10 @@ impl Options {
         Ok(options)
     }
 
-    /// How many seeds a scenario gets: from 1 on.
-    pub fn seeds(&self, is_long: bool) -> u64 {
-        if is_long { self.seeds.div_ceil(LONG_SHARE) } else { self.seeds }
+    /// The seeds that a scenario gets.
+    pub fn seeds(&self, is_long: bool) -> Range<u64> {
+        let seeds = if is_long { self.seeds.div_ceil(LONG_SHARE) } else { self.seeds };
+        self.first_seed..self.first_seed + seeds
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a record of an incident says, and whether it is worth a page.
 
-use super::{Incidents, Member, Said, Standing};
+use super::{Incidents, Member, SHARED_SERVICES, Said, Standing};
 use crate::groups::Group;
 use crate::topology::Topology;
 use crate::tuning::TICK_US;
@@ -170,7 +170,8 @@ impl Incidents {
     /// A new incident; `was_paged`: somebody heard of its services in another, from which it was split.
     fn opened(&self, incident: Incident, was_paged: bool, now_us: i64) -> Standing {
         let settle_us = self.rules.settle_s * TICK_US;
-        let crowded = self.pages.range((now_us - settle_us + 1, String::new())..).next().is_some();
+        let crowded = self.pages.range((now_us - settle_us + 1, String::new())..).next().is_some()
+            || self.pages.iter().any(|(_, id)| *id != incident.incident_id && self.spreads(id));
         let (notify, notice) = match (was_paged, crowded) {
             (true, _) => (false, Notice::Split),
             (false, true) => (false, Notice::Held),
@@ -180,6 +181,11 @@ impl Incidents {
         let said = Incident { notify, notice, ..incident };
         let settle_us = (notice == Notice::Held).then_some(now_us + settle_us);
         Standing { said, paged_us: notify.then_some(now_us), paged_root, root_paged: false, settle_us }
+    }
+
+    /// Whether an incident has, or had, so many services that what begins beside it is likely to be of it.
+    fn spreads(&self, id: &str) -> bool {
+        self.services.get(id).is_some_and(|services| services.len() >= SHARED_SERVICES)
     }
 
     fn amended(&self, before: &Standing, incident: Incident) -> Standing {

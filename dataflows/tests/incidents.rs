@@ -204,6 +204,22 @@ fn services_that_fail_in_one_region_alone_are_one_zone_outage() {
 }
 
 #[test]
+fn the_last_service_of_a_zone_is_no_page_of_its_own_and_what_is_not_of_it_is_paged_later() {
+    let late = WARM_S + 7;
+    let failing = |second, service, region: &str, _: &str| match service {
+        0..5 if second >= WARM_S && region == "eu" => 95,
+        5 if second >= late && region == "eu" => 95,
+        6 if second >= late => 95,
+        _ => 0,
+    };
+    let said = incidents(&System { seconds: 20, ..System::new(8, [], &failing) }.run());
+    let own = own(&said);
+    assert_eq!(own.iter().map(|it| it.affected).collect::<BTreeSet<_>>(), [1, 6].into(), "{own:#?}");
+    let paged = pages(&said).into_iter().map(|(_, service)| service).collect::<Vec<_>>();
+    assert_eq!((paged.len(), paged[1].as_str()), (2, "s006"), "{paged:?}");
+}
+
+#[test]
 fn services_that_fail_everywhere_share_nothing_and_are_apart() {
     let said = incidents(&System::new(4, [], &|second, _, _, _| if second >= WARM_S { 95 } else { 0 }).run());
     let own = own(&said);

@@ -78,6 +78,23 @@ fn a_leak_is_found_hours_before_the_limit() {
 }
 
 #[test]
+fn a_pool_that_dips_above_the_watch_line_is_said_once_and_ends_if_it_stays_there() {
+    // Full from the tenth sample on, a little less for `dip` samples, full again, empty from the 70th on.
+    let said = |dip: i64| {
+        let shown = move |second: i64| match second / 20 {
+            at if (20..20 + dip).contains(&at) => 800.0,
+            10..70 => 960.0,
+            _ => 300.0,
+        };
+        let edges = edges(&gauge(80 * 20, shown).run(1), Detector::Saturation);
+        edges.into_iter().map(|(_, decision, _)| decision).collect::<Vec<_>>()
+    };
+    let once = [Decision::Fire, Decision::Clear];
+    assert_eq!(said(8), once);
+    assert_eq!(said(35), [once, once].concat());
+}
+
+#[test]
 fn a_signal_is_recorded_and_pages_only_if_it_is_named() {
     let jump = |second: i64| if second < 6 * 3_600 { 200.0 + f64::from((second / 20 % 5) as i32) } else { 420.0 };
     let recorded = of(&gauge(7 * 3_600, jump).run(1), Detector::Signal);

@@ -11,9 +11,12 @@ use std::fmt::Debug;
 
 macro_rules! golden {
     ($name:literal) => {
-        include_str!(concat!("../golden/", $name)).strip_suffix('\n').unwrap()
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/", $name)).strip_suffix('\n').unwrap()
     };
 }
+
+#[path = "golden/orders.rs"]
+mod orders;
 
 fn decode(topic: Topic, payload: &str) -> Event<'_> {
     Event::decode(Coordinates { topic, partition: 0, offset: 0 }, payload.as_bytes())
@@ -141,52 +144,6 @@ fn a_change_without_a_believable_time_is_kept() {
     for (payload, event_time_us) in cases {
         let event = decode(Topic::Changes, payload);
         assert!(matches!(&event, Event::Change(Some(c)) if c.event_time_us == event_time_us), "{payload}: {event:?}");
-    }
-}
-
-#[test]
-fn controls_decode() {
-    let [by, service] = ["ada", "*"].map(str::to_owned);
-    let set = Control::SetMode { event_time_us: 1_795_246_462_000_000, by, service, mode: Mode::Suggest };
-    let kill = Control::KillSwitch { event_time_us: 1_795_246_463_000_000, by: "ada".into(), engaged: true };
-    let [by, service, node] = ["grace", "checkout", "checkout-1"].map(str::to_owned);
-    let retire = Control::RetireNode { event_time_us: 1_795_246_464_000_000, by, service, node };
-    let interval = (1_795_248_000_000_000, 1_795_251_600_000_000);
-    let maintenance = Control::Maintenance {
-        event_time_us: 1_795_246_465_000_000,
-        by: "grace".into(),
-        service: "checkout".into(),
-        from_us: interval.0,
-        to_us: interval.1,
-    };
-    let exclude = Control::ExcludeFromBaseline {
-        event_time_us: 1_795_255_200_000_000,
-        by: "grace".into(),
-        service: "*".into(),
-        from_us: interval.0,
-        to_us: interval.1,
-    };
-    let [by, caller, callee] = ["mesh", "frontend", "checkout"].map(str::to_owned);
-    let [by_too, caller_too, callee_too] = [&by, &caller, &callee].map(String::clone);
-    let link = Control::Link { event_time_us: 1_795_246_464_100_000, by, caller, callee };
-    let (by, caller, callee) = (by_too, caller_too, callee_too);
-    let unlink = Control::Unlink { event_time_us: 1_795_246_464_200_000, by, caller, callee };
-    let [by, service, what, version] = ["ci", "checkout", "deploy", "1.4.3"].map(str::to_owned);
-    let change = Control::Change { event_time_us: 1_795_246_464_300_000, by, service, what, version };
-    let goldens = [
-        (link, "link", golden!("control-link.v1.json")),
-        (unlink, "unlink", golden!("control-unlink.v1.json")),
-        (change, "change", golden!("control-change.v1.json")),
-        (set, "set_mode", golden!("control-set-mode.v1.json")),
-        (kill, "kill_switch", golden!("control-kill-switch.v1.json")),
-        (retire, "retire_node", golden!("control-retire-node.v1.json")),
-        (maintenance, "maintenance", golden!("control-maintenance.v1.json")),
-        (exclude, "exclude_from_baseline", golden!("control-exclude-from-baseline.v1.json")),
-    ];
-    for (control, order, bytes) in goldens {
-        assert_eq!(control.order(), order);
-        assert_eq!(decode(Topic::Control, bytes), Event::Control(control.clone()));
-        assert_bytes(control, bytes);
     }
 }
 
@@ -327,7 +284,7 @@ fn decisions_encode() {
     assert_eq!((same(&read), read.affected, read.notify), (same(&incident), 0, false));
     let (kind, at_us) = (CommandKind::RestartNode, incident.at_us);
     let command = Command {
-        command_id: Command::identify(&incident.incident_id, kind, "checkout-1", at_us),
+        command_id: Command::identify(&incident.incident_id, kind, "checkout-1", (Epoch(41), at_us)),
         kind,
         target: "checkout-1".into(),
         service: "checkout".into(),
@@ -336,8 +293,16 @@ fn decisions_encode() {
         reason: "node_silent on checkout-1".into(),
         at_us,
         expires_us: at_us + 60_000_000,
+        state: CommandState::Acknowledged,
+        detail: "restarted".into(),
+        decided_us: at_us - 2_000_000,
+        fence: 41,
+        by: "ada".into(),
     };
-    assert_bytes(command, golden!("command.v1.json"));
+    assert_bytes(command.clone(), golden!("command.v1.json"));
+    // As it was written before it had a state.
+    let read = serde_json::from_str::<Command>(golden!("command-alone.v1.json")).unwrap();
+    assert_eq!((read.target, read.state, read.fence), (command.target, CommandState::Issued, 0));
 }
 
 #[test]

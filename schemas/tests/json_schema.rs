@@ -39,6 +39,9 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
     let orders = [
         include_str!("../golden/control-set-mode.v1.json"),
         include_str!("../golden/control-kill-switch.v1.json"),
+        include_str!("../golden/control-approve.v1.json"),
+        include_str!("../golden/control-reject.v1.json"),
+        include_str!("../golden/control-resume.v1.json"),
         include_str!("../golden/control-retire-node.v1.json"),
         include_str!("../golden/control-maintenance.v1.json"),
         include_str!("../golden/control-exclude-from-baseline.v1.json"),

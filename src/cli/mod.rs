@@ -4,6 +4,7 @@
 //! default, one JSON object with `-o json`. Exit codes: 0 well, 1 not well (what was checked is not as it should be),
 //! 2 unusable (wrong arguments, unreachable, unreadable).
 
+mod alert;
 mod audit;
 mod cold;
 mod cold_args;
@@ -72,6 +73,9 @@ enum Command {
     /// Run the pipeline: on Kafka with --brokers, else on the embedded log in --data.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Tell receivers of incidents: Alertmanager, PagerDuty, Slack, webhooks; serve what amtool and a status page ask for.
+    #[command(after_help = ALERT_EXAMPLES)]
+    Alert(alert::AlertArgs),
     #[command(flatten)]
     Cold(ColdCommand),
     /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
@@ -124,6 +128,12 @@ Two processes that share the work, started in any order; an input topic should h
   printf '10.0.0.1:7701\\n10.0.0.2:7701\\n' > hosts
   evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 0/2
   evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 1/2";
+
+const ALERT_EXAMPLES: &str = "Example:
+  printf '[[receiver]]\\nname = \"ops\"\\nkind = \"alertmanager\"\\nurl = \"http://127.0.0.1:9093\"\\n' > receivers.toml
+  evenkeel alert --data ./demo --config receivers.toml
+  amtool --alertmanager.url=http://127.0.0.1:9095 alert query
+  evenkeel alert --data ./demo --why INC-e7d6e353c1dc";
 
 /// Where a broker is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -264,6 +274,7 @@ pub fn main() -> ExitCode {
     exit(match cli.command {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
+        Command::Alert(args) => alert::alert(&args, json),
         Command::Audit(command) => audit::run(command, json),
         Command::Cold(command) => command.run(open_directory, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),

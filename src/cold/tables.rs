@@ -114,6 +114,11 @@ fn commands(columns: Columns, values: &[Command]) -> RecordBatch {
         .names("mode", rows().map(|command| command.mode))
         .texts("reason", rows().map(|command| &command.reason))
         .times("expires", rows().map(|command| command.expires_us))
+        .names("state", rows().map(|command| command.state))
+        .texts("detail", rows().map(|command| &command.detail))
+        .times("decided", rows().map(|command| command.decided_us))
+        .counts("fence", rows().map(|command| command.fence))
+        .texts("by", rows().map(|command| &command.by))
         .finish()
 }
 

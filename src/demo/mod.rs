@@ -14,7 +14,7 @@ use crate::ports::{Clock, PortError};
 use crate::service::Service;
 use crate::shop::{Plan, Shop};
 use evenkeel_dataflows::{Changes, Detection, Tuning};
-use evenkeel_schemas::{Command, Dataset, Mode};
+use evenkeel_schemas::{Command, CommandState, Dataset, Mode};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -123,7 +123,8 @@ pub fn play(directory: &Path, options: Options, metrics: &Arc<Metrics>) -> Resul
 fn commands(epochs: &[Changes]) -> impl Iterator<Item = Command> {
     let outputs = epochs.iter().flat_map(|changes| &changes.outputs);
     let commands = outputs.filter(|output| output.dataset == Dataset::Commands);
-    commands.filter_map(|output| serde_json::from_slice(&output.value).ok())
+    let commands = commands.filter_map(|output| serde_json::from_slice::<Command>(&output.value).ok());
+    commands.filter(|command| command.state == CommandState::Issued)
 }
 
 /// Compacts everything to Parquet and verifies log and files.

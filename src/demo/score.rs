@@ -2,7 +2,7 @@
 
 use crate::shop::FaultStatus;
 use evenkeel_dataflows::Changes;
-use evenkeel_schemas::{Command, CommandKind, Dataset, Incident, IncidentState};
+use evenkeel_schemas::{Command, CommandKind, CommandState, Dataset, Incident, IncidentState};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -50,7 +50,10 @@ impl Score {
             for output in &changes.outputs {
                 match output.dataset {
                     Dataset::Audit => self.audit_entries += 1,
-                    Dataset::Commands => self.commands.extend(serde_json::from_slice::<Command>(&output.value)),
+                    Dataset::Commands => {
+                        let command = serde_json::from_slice::<Command>(&output.value).ok();
+                        self.commands.extend(command.filter(|command| command.state == CommandState::Issued));
+                    }
                     Dataset::Incidents => {
                         if let Ok(incident) = serde_json::from_slice::<Incident>(&output.value) {
                             if incident.state == IncidentState::Open {

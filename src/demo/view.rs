@@ -84,7 +84,8 @@ impl View {
 
     fn command(&mut self, value: &[u8]) {
         let Ok(command) = serde_json::from_slice::<Command>(value) else { return };
-        let text = format!("{} {:?} {} ({:?})", command.command_id, command.kind, command.target, command.mode);
+        let Command { command_id, kind, target, mode, state, .. } = &command;
+        let text = format!("{command_id} {kind:?} {target} {state:?} ({mode:?})");
         self.tell(command.at_us, text);
     }
 

@@ -5,7 +5,7 @@ use super::agenda::{Effect, Happening};
 use super::faults::{REST_US, RESTART_US, SCALE_US};
 use super::plan::FaultKind;
 use super::world::Circuit;
-use evenkeel_schemas::{Command, CommandKind, Mode, Outcome, OutcomeStatus};
+use evenkeel_schemas::{Command, CommandKind, CommandState, Outcome, OutcomeStatus};
 
 /// So many command ids are remembered, so that a command that comes twice is carried out once.
 const REMEMBERED_COMMANDS: usize = 4096;
@@ -26,8 +26,8 @@ impl Shop {
         if self.remembered.contains(&command.command_id) {
             return Ok("was carried out before");
         }
-        if command.mode == Mode::Observe {
-            return Err((OutcomeStatus::Refused, "mode is observe: commands are only written down"));
+        if command.state != CommandState::Issued {
+            return Err((OutcomeStatus::Refused, "it was not issued: it is only written down, or waits for a person"));
         }
         if now_us > command.expires_us {
             return Err((OutcomeStatus::Refused, "expired"));
@@ -113,7 +113,7 @@ impl Shop {
 mod tests {
     use super::*;
     use crate::shop::Plan;
-    use evenkeel_schemas::{Coordinates, Event, Topic};
+    use evenkeel_schemas::{Coordinates, Event, Mode, Topic};
 
     fn command(kind: CommandKind, service: &str, target: &str) -> Command {
         Command {
@@ -126,6 +126,11 @@ mod tests {
             reason: String::new(),
             at_us: 0,
             expires_us: i64::MAX,
+            state: CommandState::Issued,
+            detail: String::new(),
+            decided_us: 0,
+            fence: 1,
+            by: String::new(),
         }
     }
 
@@ -139,7 +144,10 @@ mod tests {
         assert_eq!(shop.apply(&scale, now_us).detail, "was carried out before");
         let refused = [
             (Command { expires_us: now_us - 1, ..command(CommandKind::Scale, "cart", "cart") }, OutcomeStatus::Refused),
-            (Command { mode: Mode::Observe, ..command(CommandKind::Scale, "cart", "cart") }, OutcomeStatus::Refused),
+            (
+                Command { state: CommandState::Proposed, ..command(CommandKind::Scale, "cart", "cart") },
+                OutcomeStatus::Refused,
+            ),
             (command(CommandKind::RestartNode, "cart", "cart"), OutcomeStatus::Failed),
             (command(CommandKind::TripCircuit, "cart", "mail-1"), OutcomeStatus::Failed),
             (command(CommandKind::TripCircuit, "bakery", "bakery"), OutcomeStatus::Failed),

@@ -5,7 +5,7 @@ use evenkeel::cold::ColdStore;
 use evenkeel::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::audit::{Chain, Entry, ORIGIN};
 use evenkeel_schemas::{
-    Baseline, Cause, Command, CommandKind, Coordinates, Dataset, Decision, Detector, Dimension, Incident,
+    Baseline, Cause, Command, CommandKind, CommandState, Coordinates, Dataset, Decision, Detector, Dimension, Incident,
     IncidentState, Key, Mode, Notice, Outcome, OutcomeStatus, Reason, Rejection, Rollup, Statistics, Tally, Topic,
     Verdict,
 };
@@ -185,6 +185,11 @@ fn command(i: usize, at_us: i64) -> Command {
         reason: "latency".to_owned(),
         at_us,
         expires_us: at_us + 1,
+        state: [CommandState::Issued, CommandState::Done][i % 2],
+        detail: String::new(),
+        decided_us: at_us - 5,
+        fence: i as u64,
+        by: String::new(),
     }
 }
 

@@ -43,7 +43,16 @@ pub fn tuning() -> Tuning {
         finding_s: 2,
         ..Detection::default()
     };
-    let recovery = Recovery { linger_s: 2, settle_s: 2, cooldown_s: 3, open_s: 2, trial_s: 2, expires_s: 10 };
+    let recovery = Recovery {
+        linger_s: 2,
+        settle_s: 2,
+        cooldown_s: 3,
+        open_s: 2,
+        trial_s: 2,
+        expires_s: 10,
+        verify_s: 3,
+        ..Recovery::default()
+    };
     Tuning { detection, recovery, ..Tuning::default() }
 }
 

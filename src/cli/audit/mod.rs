@@ -144,7 +144,7 @@ fn rotate(args: &RotateArgs) -> Result<Ending, PortError> {
 }
 
 /// Serves on a thread of its own, which ends with the process.
-fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
+pub(super) fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
     address: &str,
     server: impl FnOnce(TcpListener) -> F,
 ) -> Result<std::thread::JoinHandle<()>, PortError> {

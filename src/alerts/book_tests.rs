@@ -1,0 +1,126 @@
+//! Tests of the book: who is told what, when, and why not.
+
+use super::*;
+use crate::alerts::silence::Matcher;
+
+const MINUTE_US: i64 = 60_000_000;
+
+fn receiver(kind: Kind, pages_an_hour: Option<u32>, after_us: i64) -> Receiver {
+    let (name, url, secret) = ("ops".to_owned(), "http://127.0.0.1:1".to_owned(), String::new());
+    Receiver { name, kind, url, secret, matchers: Vec::new(), after_us, pages_an_hour, resend_us: 10 * MINUTE_US }
+}
+
+fn incident(id: u32, state: &str, at_us: i64, notify: bool) -> Incident {
+    let golden = include_str!("../../schemas/golden/incident.v1.json");
+    let mut incident = serde_json::from_str::<Incident>(golden).expect("an incident");
+    (incident.incident_id, incident.opened_us, incident.at_us, incident.notify) =
+        (format!("INC-{id}"), 0, at_us, notify);
+    incident.merged_into = String::new();
+    incident.state = serde_json::from_value(state.into()).expect("a state");
+    incident
+}
+
+/// All that is due is sent; what it was.
+fn told(book: &mut Book, receiver: &Receiver, now_us: i64) -> Vec<(Action, String)> {
+    let due = book.due(receiver, now_us);
+    due.iter().for_each(|due| book.sent(receiver, due, now_us));
+    due.into_iter().map(|due| (due.action, due.alert.id)).collect()
+}
+
+fn why(book: &Book) -> Vec<&str> {
+    book.decisions.iter().filter(|it| it.what == "suppressed").map(|it| it.reason.as_str()).collect()
+}
+
+#[test]
+fn an_alert_is_told_once_again_and_resolved() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Pagerduty, Some(5), 0));
+    let id = || "INC-1".to_owned();
+    book.follow(&incident(1, "open", 1, true));
+    book.follow(&incident(1, "update", 2, false));
+    assert_eq!(told(&mut book, &ops, 10), [(Action::Trigger, id())]);
+    assert_eq!(told(&mut book, &ops, 11), []);
+    assert_eq!(told(&mut book, &ops, 10 * MINUTE_US + 10), [(Action::Resend, id())]);
+    book.follow(&incident(1, "update", 3, true));
+    assert_eq!(told(&mut book, &ops, 10 * MINUTE_US + 11), [(Action::Update, id())]);
+    assert!(book.acknowledge("INC-1", 10 * MINUTE_US + 12) && !book.acknowledge("INC-2", 0));
+    assert_eq!(told(&mut book, &ops, 10 * MINUTE_US + 13), [(Action::Acknowledge, id())]);
+    book.follow(&incident(1, "resolved", 4, true));
+    assert_eq!(told(&mut book, &ops, 10 * MINUTE_US + 14), [(Action::Resolve, id())]);
+    assert_eq!(told(&mut book, &ops, 90 * MINUTE_US), []);
+    book.follow(&incident(1, "update", 2, false));
+    assert_eq!(why(&book), ["not_notified", "duplicate"]);
+}
+
+#[test]
+fn what_began_and_ended_meanwhile_is_told_as_both() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Webhook, None, 0));
+    book.follow(&incident(1, "open", 1, true));
+    book.follow(&incident(1, "resolved", 2, true));
+    let mut new = book.clone();
+    assert_eq!(told(&mut book, &ops, 10), [(Action::Trigger, "INC-1".to_owned())]);
+    assert_eq!(told(&mut book, &ops, 11), [(Action::Resolve, "INC-1".to_owned())]);
+    new.begin();
+    assert_eq!(told(&mut new, &ops, 10), []);
+    assert_eq!(why(&new), ["before_start"]);
+}
+
+#[test]
+fn silenced_alerts_are_told_when_the_silence_ends() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Slack, None, 0));
+    book.follow(&incident(1, "open", 1, true));
+    let matchers = vec![Matcher::parse("incident_id=INC-1").expect("a matcher")];
+    let (author, comment) = ("me".to_owned(), String::new());
+    let silence = Silence { id: "s".to_owned(), matchers, from_us: 0, to_us: 100, updated_us: 0, author, comment };
+    assert_eq!(book.silence(silence, 0), Ok("s".to_owned()));
+    assert_eq!(told(&mut book, &ops, 50), []);
+    assert_eq!(told(&mut book, &ops, 51), []);
+    assert_eq!(why(&book), ["silenced"], "it is said once");
+    assert!(book.expire("s", 60) && !book.expire("t", 60));
+    assert_eq!(told(&mut book, &ops, 61), [(Action::Trigger, "INC-1".to_owned())]);
+}
+
+#[test]
+fn the_next_tier_is_told_when_nobody_took_it_on() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Slack, None, 10 * MINUTE_US));
+    book.follow(&incident(1, "open", 0, true));
+    book.follow(&incident(2, "open", 0, true));
+    assert_eq!(told(&mut book, &ops, 9 * MINUTE_US), []);
+    assert!(book.acknowledge("INC-2", 9 * MINUTE_US));
+    assert_eq!(told(&mut book, &ops, 10 * MINUTE_US), [(Action::Trigger, "INC-1".to_owned())]);
+    assert_eq!(why(&book), ["below_tier", "below_tier"]);
+}
+
+#[test]
+fn an_outage_of_400_stays_within_the_budget_and_every_one_is_accounted_for() {
+    for kind in [Kind::Pagerduty, Kind::Slack] {
+        let (mut book, ops) = (Book::default(), receiver(kind, Some(5), 0));
+        let mut pages = 0;
+        for second in 0..20 {
+            (0..20).for_each(|id| book.follow(&incident(second * 20 + id, "open", i64::from(second), true)));
+            let due = book.due(&ops, i64::from(second) * 1_000_000);
+            pages += due.iter().filter(|due| due.is_page(kind)).count();
+            due.iter().for_each(|due| book.sent(&ops, due, i64::from(second) * 1_000_000));
+        }
+        assert_eq!(pages, 5, "{kind:?}");
+        let why = why(&book);
+        let of = |reason: &str| why.iter().filter(|it| **it == reason).count();
+        assert_eq!((of("grouped") >= 16, of("grouped") + of("noise_budget") >= 396), (true, true), "{kind:?}");
+        (0..400).for_each(|id| book.follow(&incident(id, "resolved", 100, true)));
+        let ended = told(&mut book, &ops, 100_000_000);
+        assert!(ended.iter().all(|(action, _)| *action == Action::Resolve) && ended.len() == 5, "{kind:?} {ended:?}");
+    }
+}
+
+#[test]
+fn a_book_is_bounded_and_survives_its_file() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Webhook, None, 0));
+    (0..=MAX_ALERTS as u32).for_each(|id| book.follow(&incident(id, "open", 1, true)));
+    assert_eq!((book.alerts.len(), why(&book)), (MAX_ALERTS, vec!["too_many"]));
+    (0..MAX_ALERTS as u32).for_each(|id| book.follow(&incident(id, "resolved", 2, true)));
+    (0..2).for_each(|_| drop(told(&mut book, &ops, 10)));
+    book.forget(&[ops], 11);
+    assert_eq!(book.alerts.len(), KEPT_ENDED);
+    book.decisions.clear();
+    let text = serde_json::to_string(&book).expect("a file");
+    assert_eq!(serde_json::from_str::<Book>(&text).expect("a book"), book);
+}

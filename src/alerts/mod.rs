@@ -1,0 +1,39 @@
+//! Alerts: what the log says of incidents, told to people, once each, and why somebody was not told.
+//!
+//! A process of its own that reads the committed incidents. An *alert* is an incident that was worth a page; a *receiver* is
+//! somebody who is told, each by its own rules. Three steps, again and again:
+//! 1. *Fold*: new records of incidents change the alerts; what was read and what it came to is stored as one file.
+//! 2. *Decide*: by receiver and alert, what was told against what there is to tell: trigger, update, resolve, again, or
+//!    nothing for a [`Reason`]. Every change of that answer is a line in the decisions file.
+//! 3. *Send*, and store that it was sent.
+//!
+//! A crash between sending and storing sends once more, under the same key: receivers that know keys (Alertmanager,
+//! PagerDuty, webhooks that heed `idempotency-key`) show it once. A crash anywhere else shows nothing.
+//!
+//! # Decision
+//! * What is told follows from states, not from a queue of messages: a receiver that was away learns what there is to know
+//!   when it comes back, and nothing grows meanwhile but the alerts. One that opened and ended meanwhile is told as both.
+//! * `startsAt`, and the times from which tiers count, are the log's own. What is due now goes by the machine's clock, for
+//!   so do the receivers' own timeouts. [`Book`] is handed the time, and so is tested without a clock.
+//! * Labels stay those of the first page, as they are the identity at an Alertmanager; what changes goes to annotations.
+
+pub mod alert;
+pub mod api;
+pub mod book;
+pub mod decision;
+pub mod feed;
+pub mod receiver;
+pub mod send;
+pub mod signature;
+pub mod silence;
+pub mod state;
+pub mod time;
+pub mod wording;
+
+pub use alert::Alert;
+pub use book::Book;
+pub use decision::{Action, Decision, Due, Reason};
+pub use receiver::{Kind, Receiver, Receivers};
+pub use send::{Sender, Undelivered};
+pub use silence::{Matcher, Silence};
+pub use state::Store;

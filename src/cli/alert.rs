@@ -1,0 +1,206 @@
+//! `evenkeel alert`: tells receivers of incidents.
+
+use super::{Ending, KafkaArgs, fatal};
+use crate::alerts::api::{Desk, serve};
+use crate::alerts::{Book, Due, Receiver, Receivers, Sender, Store, Undelivered, time};
+use crate::embedded::EmbeddedOutputs;
+use crate::kafka::KafkaOutputs;
+use crate::ports::{Clock, OutputLog, PortError, SystemClock};
+use evenkeel_schemas::{Dataset, Incident};
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Records read at a time.
+const READ_ROWS: usize = 1_024;
+
+/// Messages to one receiver before the others have their turn.
+const MAX_MESSAGES_OF_TURN: usize = 100;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AlertArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Data directory of the embedded log.
+    #[arg(long, env = "EVENKEEL_DATA", conflicts_with = "brokers")]
+    data: Option<PathBuf>,
+    /// Who is told, TOML: [[receiver]] with name, kind (alertmanager, pagerduty, slack, webhook), url or url_file,
+    /// secret_file, match, after_minutes, pages_an_hour, resend_seconds.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Directory that remembers what was read and told; by default `alerts` in the data directory.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Serve Alertmanager's API (for amtool), /status.json and /feed.rss here.
+    #[arg(long, default_value = "127.0.0.1:9095")]
+    listen: String,
+    /// Without a state: tell of what began and ended before, too, not only of what is open.
+    #[arg(long)]
+    from_start: bool,
+    /// Tell what is to be told now, and end: 0 all was told, 1 not all.
+    #[arg(long)]
+    once: bool,
+    /// Look for something new so often, ms.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    every: u64,
+    /// Say what was decided of an incident, by receiver and why, and end.
+    #[arg(long, value_name = "INCIDENT")]
+    why: Option<String>,
+}
+
+pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
+    let in_data = args.data.as_ref().map(|data| data.join("alerts"));
+    let directory = args.state.clone().or(in_data).ok_or_else(|| fatal("where is it remembered? give --state DIR"))?;
+    if let Some(incident_id) = &args.why {
+        return why(&Store::read_only(&directory), incident_id, json);
+    }
+    let path = args.config.as_ref().ok_or_else(|| fatal("who is to be told? give --config FILE"))?;
+    let receivers = Receivers::read(path)?;
+    let mut log = open(args)?;
+    let (mut senders, store) = (Sender::all(&receivers)?, Store::open(&directory)?);
+    let remembered = store.load()?;
+    let is_new = remembered.is_none();
+    let mut book = remembered.unwrap_or_default();
+    while read(log.as_mut(), &mut book)? {}
+    if is_new && !args.from_start {
+        book.begin();
+    }
+    store.save(&mut book)?;
+    let desk = Desk::new(book, store, receivers.external_url.clone());
+    if !args.once {
+        super::audit::serve(&args.listen, |socket: TcpListener| serve(socket, Arc::clone(&desk)))?;
+    }
+    let all = receivers.all;
+    loop {
+        let is_all = turn(&desk, log.as_mut(), &mut senders, &all, json)?;
+        if args.once {
+            // What began and ended is told in two steps.
+            let is_all = is_all && turn(&desk, log.as_mut(), &mut senders, &all, json)?;
+            return Ok(if is_all { Ending::Well } else { Ending::NotWell });
+        }
+        std::thread::sleep(Duration::from_millis(args.every));
+    }
+}
+
+fn open(args: &AlertArgs) -> Result<Box<dyn OutputLog>, PortError> {
+    match (&args.data, &args.kafka.brokers) {
+        (Some(directory), _) => Ok(Box::new(EmbeddedOutputs::new(directory))),
+        (None, Some(_)) => Ok(Box::new(KafkaOutputs::new(args.kafka.connection()?))),
+        (None, None) => Err(fatal("where are the incidents? give --data DIR or --brokers HOST:PORT")),
+    }
+}
+
+/// Reads on; whether there was anything.
+fn read(log: &mut dyn OutputLog, book: &mut Book) -> Result<bool, PortError> {
+    let mut is_some = false;
+    for partition in log.partitions(Dataset::Incidents)? {
+        let offset = book.offsets.get(&partition).copied().unwrap_or(0);
+        for row in log.read(Dataset::Incidents, partition, offset, READ_ROWS)? {
+            match serde_json::from_slice::<Incident>(&row.value) {
+                Ok(incident) => book.follow(&incident),
+                Err(error) => {
+                    *book.counts.entry("unreadable".to_owned()).or_default() += 1;
+                    tracing::error!(partition, offset = row.offset, %error, "a record is no incident");
+                }
+            }
+            book.offsets.insert(partition, row.offset + 1);
+            is_some = true;
+        }
+    }
+    Ok(is_some)
+}
+
+/// Reads, decides, sends; whether everybody knows all that there is to know.
+fn turn(
+    desk: &Desk,
+    log: &mut dyn OutputLog,
+    senders: &mut [Sender],
+    receivers: &[Receiver],
+    json: bool,
+) -> Result<bool, PortError> {
+    let mut changed = {
+        let mut book = desk.book();
+        match read(log, &mut book) {
+            Ok(is_some) => is_some,
+            Err(PortError::Retry(why)) => {
+                tracing::warn!(why, "reading is tried again");
+                false
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let mut is_all = true;
+    for sender in senders {
+        let now_us = SystemClock.now_us();
+        let mut due = {
+            let mut book = desk.book();
+            let due = book.due(&sender.receiver, now_us);
+            if changed || !book.decisions.is_empty() {
+                // What was read is stored before anybody is told: a crash tells nobody of what was not read.
+                desk.store.save(&mut book)?;
+                changed = false;
+            }
+            due
+        };
+        let mut messages = 0;
+        while !due.is_empty() && messages < MAX_MESSAGES_OF_TURN && sender.is_ready(SystemClock.now_us()) {
+            let rest = due.split_off(sender.batch(&due));
+            if !tell(desk, sender, &due, json)? {
+                is_all = false;
+                break;
+            }
+            (due, messages) = (rest, messages + 1);
+        }
+        is_all &= due.is_empty();
+    }
+    desk.book().forget(receivers, SystemClock.now_us());
+    Ok(is_all)
+}
+
+/// Sends, and stores what came of it; whether it is settled.
+fn tell(desk: &Desk, sender: &mut Sender, due: &[Due], json: bool) -> Result<bool, PortError> {
+    let now_us = SystemClock.now_us();
+    let sent = sender.send(due, now_us);
+    let receiver = &sender.receiver;
+    let mut book = desk.book();
+    for Due { action, alert } in due {
+        let (incident_id, name, action) = (&alert.id, &receiver.name, action.as_str());
+        match &sent {
+            Ok(()) if json => {
+                println!("{}", json!({"incident_id": incident_id, "receiver": name, "sent": action, "at_us": now_us}));
+            }
+            Ok(()) => println!("{} {name:<16} {action:<11} {incident_id} {}", time::rfc3339(now_us), alert.summary()),
+            Err(Undelivered::Retry(why)) => tracing::warn!(incident_id, receiver = name, why, "told later"),
+            Err(Undelivered::Refused(why)) => tracing::error!(incident_id, receiver = name, why, "refused for good"),
+        }
+    }
+    match &sent {
+        Ok(()) => due.iter().for_each(|due| book.sent(receiver, due, now_us)),
+        Err(Undelivered::Refused(why)) => due.iter().for_each(|due| book.refused(receiver, due, why, now_us)),
+        Err(Undelivered::Retry(_)) => {
+            *book.counts.entry("retried".to_owned()).or_default() += 1;
+            return Ok(false);
+        }
+    }
+    desk.store.save(&mut book)?;
+    Ok(true)
+}
+
+fn why(store: &Store, incident_id: &str, json: bool) -> Result<Ending, PortError> {
+    let decisions = store.decisions(incident_id)?;
+    for decision in &decisions {
+        if json {
+            println!("{}", json!(decision));
+        } else {
+            let receiver = if decision.receiver.is_empty() { "everybody" } else { &decision.receiver };
+            println!("{} {receiver:<16} {:<11} {}", time::rfc3339(decision.at_us), decision.what, decision.reason);
+        }
+    }
+    if decisions.is_empty() {
+        eprintln!("nothing was decided of {incident_id}, as far as is remembered");
+        return Ok(Ending::NotWell);
+    }
+    Ok(Ending::Well)
+}

@@ -38,8 +38,12 @@ const WITHDRAWN: &str = "withdrawn";
 /// What is needed to judge the last ticks once more; bounded by [`HELD_US`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Past {
-    /// What was remembered, and at the end of which tick, µs; ascending.
+    /// What was remembered, and after which judged tick, by its end, µs; ascending.
     images: Vec<(i64, Judged)>,
+    /// The end of the last tick that was judged, unless it left nothing to remember, µs.
+    last_us: Option<i64>,
+    /// Nothing before is amended, µs.
+    closed_us: Option<i64>,
     /// Fires and clears as they stand.
     said: Vec<Verdict>,
     /// From which time to which a burst stood, µs.
@@ -56,7 +60,7 @@ impl Past {
         let image = self.images.last().map(|(at_us, _)| *at_us);
         let said = self.said.last().map(|verdict| verdict.at_us);
         let burst = self.bursts.last().map(|(from_us, until_us)| until_us.unwrap_or(*from_us));
-        [image, said, burst].into_iter().flatten().max().map(|at_us| at_us + HELD_US)
+        [image, said, burst, self.closed_us].into_iter().flatten().max().map(|at_us| at_us + HELD_US)
     }
 
     /// Whether an image is to be taken before the tick that ends at `at_us`.
@@ -67,17 +71,22 @@ impl Past {
     /// Takes an image, if one is due, of what was remembered before the tick that ends at `at_us`, or of coming to rest with
     /// it. Ticks that find and leave it at rest leave no trace, whether they are told or not.
     pub fn keep(&mut self, (was_at_rest, before): (bool, Option<Judged>), after: &Judged, at_us: i64) {
-        match (after.is_at_rest(), before) {
-            (true, _) if !was_at_rest => self.images.push((at_us, after.clone())),
-            (false, Some(before)) => self.images.push((at_us - TICK_US, before)),
-            _ => return,
+        let is_at_rest = after.is_at_rest();
+        match before {
+            _ if was_at_rest && is_at_rest => return,
+            _ if is_at_rest => self.images.push((at_us, after.clone())),
+            Some(before) if was_at_rest => self.images.push((at_us - TICK_US, before)),
+            // It stands for every moment since the last tick; another one may yet come between.
+            Some(before) => self.images.push((self.last_us.unwrap_or(at_us - TICK_US), before)),
+            None => {}
         }
+        self.last_us = (!is_at_rest).then_some(at_us);
         self.trim(at_us);
     }
 
     /// Nothing before `at_us` is amended any more.
     pub fn close(&mut self, judged: &Judged, at_us: i64) {
-        *self = Self { images: vec![(at_us, judged.clone())], ..Self::default() };
+        *self = Self { images: vec![(at_us, judged.clone())], closed_us: Some(at_us), ..Self::default() };
     }
 
     pub fn say(&mut self, verdicts: &[Verdict]) {
@@ -105,16 +114,38 @@ impl Past {
         let first_us = self.images.first().map_or(at_us, |(image_us, _)| *image_us);
         self.said.retain(|verdict| verdict.at_us > first_us);
         self.bursts.retain(|(_, until_us)| until_us.is_none_or(|until_us| until_us > first_us));
+        self.closed_us.take_if(|closed_us| *closed_us < first_us);
     }
 
-    /// The image from which ticks from `from_us` on are judged once more, if those from `told_us` on are told: its place, and
-    /// the end of its tick.
-    fn image(&self, from_us: i64, told_us: i64) -> Option<(usize, i64)> {
-        let newest = self.images.iter().rposition(|(at_us, _)| *at_us <= from_us).unwrap_or(0);
-        // What is at rest stays so until the next image.
-        let usable = |(at_us, image): &(i64, Judged)| *at_us >= told_us || image.is_at_rest();
-        let at = newest + self.images.get(newest..)?.iter().position(usable)?;
-        Some((at, self.images[at].0.max(told_us)))
+    /// What to judge from if the ticks after `told_us` are told: what was remembered last before the first tick that may
+    /// differ, `judged` being what is remembered now; and after which tick.
+    ///
+    /// An image from before `told_us` was still true then: had a tick that it does not know come before, the next tick
+    /// [`APART_US`] after the image would have taken another.
+    fn image(&self, told_us: i64, judged: &Judged) -> Option<(i64, Judged)> {
+        let from_us = told_us + AMENDED_US;
+        let closed_us = self.closed_us.unwrap_or(i64::MIN);
+        let last = self.last_us.map(|last_us| (last_us, judged));
+        let known = self.images.iter().map(|(at_us, image)| (*at_us, image)).chain(last);
+        let image = known.filter(|(at_us, _)| *at_us <= from_us).max_by_key(|(at_us, _)| *at_us);
+        match (image, self.images.first()) {
+            (Some((at_us, image)), _) => Some((at_us.max(told_us), image.clone())),
+            // Before something was remembered there was nothing.
+            (None, Some((_, first))) if first.is_at_rest() => Some((told_us.max(closed_us), first.clone())),
+            (None, Some((at_us, first))) => Some((*at_us, first.clone())),
+            (None, None) => judged.is_at_rest().then(|| (told_us, judged.clone())),
+        }
+    }
+
+    /// What it was after the tick that ends at `at_us`, where `judged` was remembered; and what was said later.
+    fn until(&self, at_us: i64, judged: &Judged) -> (Self, Vec<Verdict>) {
+        let (said, later) = self.said.iter().cloned().partition(|said| said.at_us <= at_us);
+        let mut images = self.images.iter().filter(|(image_us, _)| *image_us <= at_us).cloned().collect::<Vec<_>>();
+        if images.is_empty() {
+            images.push((at_us, judged.clone()));
+        }
+        let last_us = (!judged.is_at_rest()).then_some(at_us);
+        (Self { images, last_us, closed_us: self.closed_us, said, bursts: self.bursts.clone() }, later)
     }
 }
 
@@ -140,23 +171,17 @@ fn identity(verdict: &Verdict) -> (Detector, Decision, i64, i64, &str) {
 }
 
 impl Detect {
-    /// Judges ticks once more, as far back as is known what was remembered; `told` ends with the last closed one. All of
-    /// them: what came in before may have been too little to be told.
-    pub fn mend(&self, key: &Key, state: &mut Latches, told: &[Told], now_us: i64, news: &mut Vec<News>) {
-        let Some(told_us) = told.first().map(|first| first.at_us - TICK_US) else { return };
-        if state.past.images.is_empty() {
-            if !state.is_at_rest() {
-                return;
-            }
-            state.past.images.push((told_us, state.judged.clone()));
-        }
-        let from_us = told_us + AMENDED_US;
-        let Some((at, at_us)) = state.past.image(from_us, told_us) else { return };
-        let mut judged = state.past.images[at].1.clone();
-        let mut past = Past { bursts: state.past.bursts.clone(), ..Past::default() };
-        past.images = state.past.images[..=at].to_vec();
-        let (before, old) = state.past.said.iter().cloned().partition::<Vec<_>, _>(|said| said.at_us <= at_us);
-        past.said = before;
+    /// Judges ticks once more: `told` are those after `told_us`, of which the last thirty may differ.
+    pub fn mend(
+        &self,
+        key: &Key,
+        state: &mut Latches,
+        (told_us, told): (i64, &[Told]),
+        now_us: i64,
+        news: &mut Vec<News>,
+    ) {
+        let Some((at_us, mut judged)) = state.past.image(told_us, &state.judged) else { return };
+        let (mut past, old) = state.past.until(at_us, &judged);
         let mut new = Vec::new();
         for told in told.iter().filter(|told| told.at_us > at_us) {
             let image = (judged.is_at_rest(), past.is_due(told.at_us).then(|| judged.clone()));

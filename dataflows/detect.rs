@@ -132,7 +132,7 @@ impl Machine for Detect {
             Observation::Errors { at_us, open_us, requests, errors } => {
                 self.burst(&key, state, (at_us, open_us), (requests, errors), said);
             }
-            Observation::Mended(told) => self.mend(&key, state, &told, now.now_us, news),
+            Observation::Mended { told_us, told } => self.mend(&key, state, (told_us, &told), now.now_us, news),
             Observation::Tick(told) => self.tick(&key, state, &told, (said, news)),
             Observation::Volume { at_us, seen, usual, precedented } => {
                 self.volume(&key, state, at_us, (seen, usual, precedented), said);

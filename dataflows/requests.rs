@@ -45,7 +45,7 @@ pub(crate) fn requests<'s>(
                 observed.iter().filter_map(value).flat_map(|it| (0..peers).map(move |worker| it.known(worker))),
             );
             news.extend(minutes(&mut observed));
-            let mended = observed.iter().filter(|(_, (seen, _))| matches!(seen, Observation::Mended(_)));
+            let mended = observed.iter().filter(|(_, (seen, _))| matches!(seen, Observation::Mended { .. }));
             let mut frozen = mended.map(|(id, _)| *id).collect::<Vec<_>>();
             detect.step(now, observed, &mut verdicts, put);
             frozen.extend(verdicts.iter().filter_map(|news| match news {

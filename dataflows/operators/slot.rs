@@ -4,6 +4,8 @@
 //! A slot holds its tallies in the bytes in which it is committed, one run for all keys: nothing is encoded twice,
 //! a restart copies bytes, and a key costs two bytes a bucket instead of sixteen.
 
+use super::mend::TOLD_S;
+use super::span::{LONGEST, RECENT, TRICKLE};
 use crate::Output;
 use crate::state::record;
 use crate::tuning::WINDOWS;
@@ -93,12 +95,13 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// How many slots of a width are held, in memory and in committed state: the longest window made of them, the slot
-    /// that is leaving it, and the one in which it begins; rounded up to a power of two.
+    /// How many slots of a width are held, in memory and in committed state: the longest window made of them, as far back as
+    /// ticks are mended if they are judged by it, the slot that is leaving it, and the one in which it begins.
     pub fn held(width_s: i64) -> i64 {
-        let windows = WINDOWS.iter().filter(|window| window.slot_s == width_s);
-        let longest = windows.map(|window| window.length_s / window.slot_s).max().unwrap_or(0);
-        ((longest + 2) as u64).next_power_of_two() as i64
+        let windows = WINDOWS.iter().enumerate().filter(|(_, window)| window.slot_s == width_s);
+        let mended_s = |window: usize| if [RECENT, TRICKLE, LONGEST].contains(&window) { TOLD_S } else { 0 };
+        let slots = windows.map(|(at, window)| (window.length_s + mended_s(at) + width_s - 1) / width_s);
+        slots.max().unwrap_or(0) + 2
     }
 
     /// A ring of empty slots up to `next`, which is the next one to be pushed.

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 /// The shortest window, which follows every tick.
 pub(crate) const RECENT: usize = 0;
+/// By this window a key is judged that has too few requests for the shortest one.
+pub(crate) const TRICKLE: usize = 2;
 /// The longest window; what it keeps is what a key is usually like.
 pub(crate) const LONGEST: usize = WINDOWS.len() - 1;
 /// An anomaly shall not be part of what it is measured against: the longest window keeps nothing of the last minute.

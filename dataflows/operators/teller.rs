@@ -1,10 +1,11 @@
 //! What is said when a tick closed: slots, rollups, baselines, observations; idle keys are let go.
 
+use super::key_state::KeyState;
 use super::mend::MENDED_KEYS;
 use super::season::PRECEDENTS;
 use super::shard::{Closed, Shard};
 use super::slot::add;
-use super::span::RECENT;
+use super::span::{RECENT, TRICKLE, tail_tick};
 use super::window::{Observation, Observed, Told, key_record};
 use crate::Output;
 use crate::intervals::Intervals;
@@ -14,9 +15,6 @@ use evenkeel_detectors::{Detection, Judgement, is_quiet, judge_errors, judge_lat
 use evenkeel_schemas::{Dataset, Key, Rollup, Statistics, Tally};
 use serde::Serialize;
 use std::sync::Arc;
-
-/// By this window a key is judged that has too few requests for a shorter one.
-const TRICKLE: usize = 2;
 
 /// Statistics without latencies: those cost a walk over the histogram.
 fn counts(tally: &Tally) -> Statistics {
@@ -89,14 +87,14 @@ impl Teller<'_> {
         let limits = &self.tuning.detection;
         shard.tick(tick, shard.key(index), &mut self.scratch);
         let state = shard.key(index);
-        // A busy key is judged by the second, a quiet one by its shortest window.
-        let busy = state.recent().requests >= limits.min_requests * WINDOWS[RECENT].length_s;
-        let few = !busy && state.recent().requests < limits.min_requests;
-        if few && state.recent().errors > 0 && state.totals[TRICKLE].errors + state.recent().errors >= limits.min_errors
-        {
-            return self.observe_trickle(shard, index, tick);
+        let recent = state.recent();
+        // A busy key is judged by the second, a quiet one by its shortest window, one of few requests by a longer one.
+        let busy = recent.requests >= limits.min_requests * WINDOWS[RECENT].length_s;
+        let errs = state.totals[TRICKLE].errors + recent.errors >= limits.min_errors;
+        if let Some(span) = errs.then(|| self.trickle(shard, state, recent, tick)).flatten() {
+            return self.compare(shard, index, tick, (false, span));
         }
-        let span = if busy { &self.scratch } else { state.recent() };
+        let span = if busy { &self.scratch } else { recent };
         // Without a history latencies are not judged, and errors that are few without one are few with any.
         let none = Statistics::default();
         if state.watched == 0 && state.is_new(limits.min_history) && is_quiet(&counts(span), &none, limits) {
@@ -106,16 +104,21 @@ impl Teller<'_> {
         self.compare(shard, index, tick, (busy, span));
     }
 
-    /// A key of few requests and some errors is judged by five minutes of them.
-    fn observe_trickle(&mut self, shard: &mut Shard, index: u32, tick: i64) {
-        let span = shard.statistics(TRICKLE, shard.key(index), &mut self.scratch);
-        self.compare(shard, index, tick, (false, span));
+    /// The last minutes of a key of few requests in the `recent` window and some errors, by which it is judged.
+    pub fn trickle(&self, shard: &Shard, state: &KeyState, recent: &Tally, tick: i64) -> Option<Statistics> {
+        let limits = &self.tuning.detection;
+        if recent.errors == 0 || recent.requests >= limits.min_requests {
+            return None;
+        }
+        let mut tally = Tally::default();
+        shard.add_ticks(&mut tally, state.id, tail_tick(TRICKLE, tick + 1)..tick + 1);
+        (tally.errors >= limits.min_errors).then(|| Statistics::from(&tally))
     }
 
     /// Says what a span shows beside what is usual, unless that is nothing unusual and was not of late.
     fn compare(&mut self, shard: &mut Shard, index: u32, tick: i64, (busy, span): (bool, Statistics)) {
         let limits = &self.tuning.detection;
-        let usual = shard.usual(index, limits.min_history, self.intervals);
+        let usual = shard.usual(index, self.intervals);
         let state = shard.key_mut(index);
         if state.frozen.is_some() || !is_quiet(&span, &usual, limits) {
             state.watched = limits.watch();

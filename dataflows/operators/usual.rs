@@ -3,7 +3,7 @@
 use super::key_state::{Frozen, KeyState};
 use super::season::{DAYS, SLOT_S, Season};
 use super::shard::Shard;
-use super::span::{LONGEST, UNUSUAL_S, tail_tick};
+use super::span::{LONGEST, tail_tick};
 use crate::intervals::Intervals;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::Volume;
@@ -14,9 +14,8 @@ use std::ops::Range;
 const MINUTE_S: i64 = 60;
 
 impl Shard {
-    /// What a key is usually like: the longest window without the last minute, and, once that has `enough` requests,
-    /// without up to ten seconds more; and without what was excluded.
-    pub fn usual(&mut self, index: u32, enough: i64, intervals: &Intervals) -> Statistics {
+    /// What a key is usually like: what the longest window keeps, without what was excluded.
+    pub fn usual(&mut self, index: u32, intervals: &Intervals) -> Statistics {
         if let Some(frozen) = self.frozen(index) {
             return frozen.usual;
         }
@@ -25,14 +24,7 @@ impl Shard {
             let usual = self.without_excluded(self.key(index), &kept, intervals);
             self.key_mut(index).usual = usual;
         }
-        let state = self.key(index);
-        if state.usual.requests >= enough {
-            return state.usual;
-        }
-        let mut tally = Tally::default();
-        let excluded = intervals.excluded(state.key.service(), &(kept.start..self.open_tick() - UNUSUAL_S), MINUTE_S);
-        self.add_but(&mut tally, state.id, kept.start..self.open_tick() - UNUSUAL_S, &excluded);
-        Statistics::from(&tally)
+        self.key(index).usual
     }
 
     /// What a key is compared with instead of what is usual, while that is so.

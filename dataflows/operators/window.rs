@@ -59,8 +59,8 @@ pub(crate) enum Observation {
     Admitted,
     /// Errors came in, so many that it is a burst: what the open ticks hold, the first of which begins at `open_us`.
     Errors { at_us: i64, open_us: i64, requests: i64, errors: i64 },
-    /// Late records came in: what the last closed ticks show now.
-    Mended(Vec<Told>),
+    /// Late records came in: what the closed ticks after `told_us` show now.
+    Mended { told_us: i64, told: Vec<Told> },
     /// A tick closed. Quiet keys are not spoken of.
     Tick(Told),
     /// A minute closed: its requests, those that are usual, and whether there were as few at this time on earlier days.

@@ -18,7 +18,7 @@ use crate::detect::{Detect, Judged, Latches, cleared};
 use crate::operators::window::Told;
 use crate::recovery::News;
 use crate::tuning::TICK_US;
-use evenkeel_detectors::Latch;
+use evenkeel_detectors::{Latch, is_quiet};
 use evenkeel_schemas::{Decision, Detector, Key, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +53,11 @@ pub(crate) struct Past {
 impl Past {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether nothing was remembered lately.
+    fn is_at_rest(&self) -> bool {
+        self.said.is_empty() && self.images.iter().all(|(_, image)| image.is_at_rest())
     }
 
     /// When it is of no use any more if nothing is remembered, µs.
@@ -180,6 +185,10 @@ impl Detect {
         now_us: i64,
         news: &mut Vec<News>,
     ) {
+        let was_at_rest = state.judged.is_at_rest() && state.past.is_at_rest();
+        if was_at_rest && told.iter().all(|told| is_quiet(&told.span, &told.usual, &self.limits)) {
+            return;
+        }
         let Some((at_us, mut judged)) = state.past.image(told_us, &state.judged) else { return };
         let (mut past, old) = state.past.until(at_us, &judged);
         let mut new = Vec::new();
@@ -200,9 +209,6 @@ impl Detect {
         stand(&mut state.judged, &mut judged, now_us, news);
         past.said.extend(new);
         (state.judged, state.past) = (judged, past);
-        if state.is_at_rest() && state.past.said.is_empty() && state.past.images.iter().all(|(_, it)| it.is_at_rest()) {
-            state.past = Past::default();
-        }
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Verdict {
     pub evidence: String,
     /// It is the last word about this key, detector and `since_us`, and was found when late records came in, at this time, µs
     /// since the Unix epoch; nobody is paged for it. Nothing if it was said in time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub amended_us: Option<i64>,
 }
 

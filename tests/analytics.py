@@ -133,7 +133,8 @@ def row(dataset, now_us, value):
     said = json.loads(value)
     expected = {"arrived_at": now_us, **{name: said.get("key", {}).get(name) for name in DIMENSIONS if "key" in said}}
     renamed = {"at_us": "event_at", "start_us": "event_at", "since_us": "since", "opened_us": "opened", "expires_us": "expires",
-               "decided_us": "decided", "topic": "input_topic", "partition": "input_partition", "offset": "input_offset"}
+               "decided_us": "decided", "amended_us": "amended", "topic": "input_topic",
+               "partition": "input_partition", "offset": "input_offset"}
     for name, field in said.items():
         if name == "key":
             continue

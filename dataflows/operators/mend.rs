@@ -10,7 +10,6 @@ use super::span::{LONGEST, RECENT};
 use super::teller::Teller;
 use super::window::{Observation, Told};
 use crate::tuning::{TICK_US, WINDOWS};
-use evenkeel_detectors::is_quiet;
 use evenkeel_schemas::{Statistics, Tally};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,13 +24,10 @@ pub(crate) const TOLD_S: i64 = 54;
 pub(crate) const MENDED_KEYS: usize = 16;
 
 impl Teller<'_> {
-    /// Tells once more of a key into whose last ticks something was patched, unless that is nothing unusual now, nor was.
+    /// Tells once more of a key into whose last ticks something was patched.
     pub fn mend(&mut self, shard: &mut Shard, index: u32) {
         let (open, limits) = (shard.open_tick(), &self.tuning.detection);
         let told = self.told(shard, index, open - TOLD_S..open);
-        if shard.key(index).watched == 0 && told.iter().all(|told| is_quiet(&told.span, &told.usual, limits)) {
-            return;
-        }
         let state = shard.key_mut(index);
         // What it is compared with from now on is found out once more, too.
         (state.watched, state.frozen) = (limits.watch(), None);

@@ -12,7 +12,7 @@ mod reference;
 #[path = "windows/scratch.rs"]
 mod scratch;
 
-use common::{assert_same, run};
+use common::{assert_same, run, seeds};
 use evenkeel_dataflows::{Changes, Resume, SHARDS, SLOT_WIDTHS_S, State, TICK_US, Tuning, WINDOWS};
 use evenkeel_schemas::{Baseline, Dataset, Dimension, Rollup, Statistics, Tally};
 use gaps::{Counted, Gaps};
@@ -22,14 +22,6 @@ use std::collections::BTreeMap;
 
 /// What is said of the windows of a key after a tick, by end of the tick and key.
 type Baselines = BTreeMap<(i64, String), Vec<(String, Statistics)>>;
-
-fn seeds(default: std::ops::Range<u64>) -> Vec<u64> {
-    #[expect(clippy::disallowed_methods, reason = "a test may be told its seed")]
-    match std::env::var("EVENKEEL_SEED") {
-        Ok(seed) => vec![seed.parse().expect("EVENKEEL_SEED is a number")],
-        Err(_) => default.collect(),
-    }
-}
 
 fn tuning() -> Tuning {
     let key_sets = vec![vec![Dimension::Service], vec![Dimension::Service, Dimension::Route]];

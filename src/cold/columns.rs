@@ -103,6 +103,11 @@ impl Columns {
         self.push(name, false, TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
     }
 
+    /// Times that not every row has, µs since the Unix epoch, UTC.
+    pub fn some_times(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+        self.push(name, true, TimestampMicrosecondArray::from_iter(values).with_timezone("UTC"))
+    }
+
     /// Lists of words.
     pub fn text_lists<'a>(self, name: &str, lists: impl Iterator<Item = &'a Vec<String>> + Clone) -> Self {
         let lengths = lists.clone().map(Vec::len).collect::<Vec<_>>();

@@ -114,6 +114,7 @@ const MEANINGS: &[Meaning] = &[
     column("verdicts", "reason", "why, a code, e.g. above_baseline"),
     column("verdicts", "since", "since when the anomaly holds, UTC, µs"),
     column("verdicts", "evidence", "what was seen, in words with numbers and units"),
+    column("verdicts", "amended", "when late records brought this word, UTC, µs; null if it was said in time"),
     column("incidents", "event_at", "the time of this word about it, UTC, µs"),
     column("incidents", "state", "open, update or resolved"),
     column("incidents", "opened", "when it opened, UTC, µs"),

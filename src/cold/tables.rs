@@ -72,6 +72,7 @@ fn verdicts(columns: Columns, values: &[Verdict]) -> RecordBatch {
         .texts("reason", rows().map(|verdict| &verdict.reason))
         .times("since", rows().map(|verdict| verdict.since_us))
         .texts("evidence", rows().map(|verdict| &verdict.evidence))
+        .some_times("amended", rows().map(|verdict| verdict.amended_us))
         .finish()
 }
 

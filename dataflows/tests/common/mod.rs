@@ -255,3 +255,12 @@ pub fn finished(engine: &mut Engine) -> Changes {
     let patient = std::iter::repeat_with(|| engine.wait(Duration::from_millis(100)).unwrap()).take(10_000);
     patient.flatten().next().expect("an epoch takes less than that")
 }
+
+/// Those of a test, or the one that is asked for.
+pub fn seeds(default: std::ops::Range<u64>) -> Vec<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test may be told its seed")]
+    match std::env::var("EVENKEEL_SEED") {
+        Ok(seed) => vec![seed.parse().expect("EVENKEEL_SEED is a number")],
+        Err(_) => default.collect(),
+    }
+}

@@ -6,7 +6,7 @@
 
 use super::shard::Shard;
 use super::slot::add;
-use super::span::{LONGEST, RECENT};
+use super::span::{LONGEST, RECENT, young};
 use super::teller::Teller;
 use super::window::{Observation, Told};
 use crate::tuning::{TICK_US, WINDOWS};
@@ -59,8 +59,10 @@ impl Teller<'_> {
             if kept != usual.0 {
                 usual = (kept.clone(), shard.usual_in(state, &kept, self.intervals));
             }
-            let precedented = self.precedented(shard, index, tick, (&span, &usual.1));
-            told.push(Told { at_us: (tick + 1) * TICK_US, busy, span, usual: usual.1, precedented });
+            let is_enough = usual.1.requests >= limits.min_history;
+            let usual = if is_enough { usual.1 } else { shard.usual_in(state, &young(tick + 1), self.intervals) };
+            let precedented = self.precedented(shard, index, tick, (&span, &usual));
+            told.push(Told { at_us: (tick + 1) * TICK_US, busy, span, usual, precedented });
         }
         told
     }

@@ -32,6 +32,12 @@ pub(crate) fn kept(window: usize, open_tick: i64, said: usize) -> Range<i64> {
     tail..end
 }
 
+/// What a key of a short history is compared with when `open_tick` is the first open one: what the longest window keeps and
+/// up to ten seconds more, by whole slots.
+pub(crate) fn young(open_tick: i64) -> Range<i64> {
+    tail_tick(LONGEST, open_tick)..(open_tick - UNUSUAL_S + 9).div_euclid(10) * 10
+}
+
 /// The widest closed slots that make up `ticks`, as (index in [`SLOT_WIDTHS_S`], slot number).
 pub(crate) fn cover(ticks: Range<i64>) -> impl Iterator<Item = (usize, i64)> {
     let mut tick = ticks.start;

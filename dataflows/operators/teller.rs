@@ -118,7 +118,7 @@ impl Teller<'_> {
     /// Says what a span shows beside what is usual, unless that is nothing unusual and was not of late.
     fn compare(&mut self, shard: &mut Shard, index: u32, tick: i64, (busy, span): (bool, Statistics)) {
         let limits = &self.tuning.detection;
-        let usual = shard.usual(index, self.intervals);
+        let usual = shard.usual(index, limits.min_history, self.intervals);
         let state = shard.key_mut(index);
         if state.frozen.is_some() || !is_quiet(&span, &usual, limits) {
             state.watched = limits.watch();

@@ -3,7 +3,7 @@
 use super::key_state::{Frozen, KeyState};
 use super::season::{DAYS, SLOT_S, Season};
 use super::shard::Shard;
-use super::span::{LONGEST, tail_tick};
+use super::span::{LONGEST, tail_tick, young};
 use crate::intervals::Intervals;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::Volume;
@@ -14,8 +14,9 @@ use std::ops::Range;
 const MINUTE_S: i64 = 60;
 
 impl Shard {
-    /// What a key is usually like: what the longest window keeps, without what was excluded.
-    pub fn usual(&mut self, index: u32, intervals: &Intervals) -> Statistics {
+    /// What a key is usually like: what the longest window keeps, without what was excluded; while that has not `enough`
+    /// requests, some seconds more.
+    pub fn usual(&mut self, index: u32, enough: i64, intervals: &Intervals) -> Statistics {
         if let Some(frozen) = self.frozen(index) {
             return frozen.usual;
         }
@@ -24,7 +25,9 @@ impl Shard {
             let usual = self.without_excluded(self.key(index), &kept, intervals);
             self.key_mut(index).usual = usual;
         }
-        self.key(index).usual
+        let state = self.key(index);
+        let is_enough = state.usual.requests >= enough;
+        if is_enough { state.usual } else { self.usual_in(state, &young(self.open_tick()), intervals) }
     }
 
     /// What a key is compared with instead of what is usual, while that is so.

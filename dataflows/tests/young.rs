@@ -1,4 +1,4 @@
-//! A key of which little is known yet: its history follows the second, and is none until it is enough.
+//! A key of which little is known yet: its history goes by ten seconds, and is none until it is enough.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -41,13 +41,13 @@ fn found_s(slow_s: i64) -> Option<i64> {
 }
 
 #[test]
-fn twelve_seconds_before_the_last_minute_are_a_history() {
-    // Four slow ticks of five: the first is judged against 300 requests, the least there may be.
-    assert_eq!(found_s(71), Some(75));
+fn twenty_seconds_are_a_history() {
+    // Four slow ticks of five: the first is judged against 500 requests; the least there may be are 300.
+    assert_eq!(found_s(70), Some(74));
 }
 
 #[test]
-fn eleven_are_none_until_the_second_that_follows() {
-    // Judged against 275 requests the first slow tick says nothing.
-    assert_eq!(found_s(70), Some(75));
+fn ten_are_none() {
+    // Judged against 250 requests the first slow ticks say nothing.
+    assert_eq!(found_s(68), Some(74));
 }

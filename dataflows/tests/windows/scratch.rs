@@ -78,7 +78,8 @@ pub fn slot_record(key: &[u8], value: &[u8]) -> (i64, i64, Spans) {
     let key = std::str::from_utf8(key).unwrap();
     let parts = key.split('/').skip(1).map(|part| part.parse::<i64>().unwrap()).collect::<Vec<_>>();
     let number = i64::from_le_bytes(value[..8].try_into().unwrap());
-    assert_eq!(number.rem_euclid(if parts[0] == 10 { 32 } else { 64 }), parts[2], "{key}");
+    let held = BTreeMap::from([(1, 66), (10, 38), (60, 63)]);
+    assert_eq!(number.rem_euclid(held[&parts[0]]), parts[2], "{key}");
     let (mut rest, mut tallies) = (&value[8..], Spans::new());
     while !rest.is_empty() {
         let word = |at: usize| u64::from_be_bytes(rest[at..at + 8].try_into().unwrap());

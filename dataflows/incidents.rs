@@ -14,7 +14,8 @@
 //! Pages are few whatever happens. The first incident is paged at once. One that opens within `settle_s` of a page is held so
 //! long, for a cascade is rarely found from its root: it mostly turns out to belong to the first. So is one that opens beside
 //! an incident of three services or more: the last services of a zone fail, or are found, long after the first, and show what
-//! they share a little later. A root that moved deeper is paged once it has stayed for `settle_s`, and one time; a root that healed before its callers did is no news to anybody.
+//! they share a little later. A root that moved deeper is paged once it has stayed for `settle_s`, and one time; a root that
+//! healed before its callers did is no news to anybody.
 //!
 //! Every worker keeps all incidents: they are few, and a service's commands need its incident in the same epoch. The worker
 //! that owns a key says its outputs.

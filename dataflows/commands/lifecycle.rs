@@ -44,7 +44,7 @@ const fn returns(kind: CommandKind) -> bool {
 }
 
 impl Commands {
-    /// Says a command for the first time; whether somebody, or an actuator, has to hear of it.
+    /// Says a command for the first time: proposed to people, or issued to actuators.
     pub(super) fn begin(
         &self,
         state: &mut Service,

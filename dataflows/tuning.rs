@@ -68,6 +68,8 @@ pub struct Tuning {
     pub objectives: BTreeMap<String, i64>,
     /// What is done with commands until an order says otherwise.
     pub mode: Mode,
+    /// The same by service, for those that differ.
+    pub modes: BTreeMap<String, Mode>,
     /// The detectors' limits.
     pub detection: Detection,
     /// The recovery rules' times.
@@ -121,6 +123,7 @@ impl Default for Tuning {
             mirror_table: String::new(),
             objectives: BTreeMap::new(),
             mode: Mode::Observe,
+            modes: BTreeMap::new(),
             detection: Detection::default(),
             recovery: Recovery::default(),
         }
@@ -149,6 +152,14 @@ impl Tuning {
     /// # Errors
     /// Names the field, its value and its range.
     pub fn check(&self) -> Result<(), String> {
+        match self.faults().first() {
+            Some(rule) => Err(format!("out of range: {rule}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Every bound that does not hold: the field's path, a colon, and its range.
+    pub fn faults(&self) -> Vec<&'static str> {
         let service_first = |set: &Vec<Dimension>| set.first() == Some(&Dimension::Service);
         let detection = &self.detection;
         let rules = [
@@ -191,10 +202,7 @@ impl Tuning {
             ("recovery.futile: 1 to 100", (1..=100).contains(&self.recovery.futile)),
             ("recovery.max_out_percent: 0 to 99", self.recovery.max_out_percent < 100),
         ];
-        match rules.iter().find(|(_, holds)| !holds) {
-            Some((rule, _)) => Err(format!("out of range: {rule}")),
-            None => Ok(()),
-        }
+        rules.into_iter().filter(|(_, holds)| !holds).map(|(rule, _)| rule).collect()
     }
 
     /// The windows of which a baseline speaks, by index in [`WINDOWS`]; `None` if they are not some of them in order.

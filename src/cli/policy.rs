@@ -177,7 +177,8 @@ fn test(paths: &Paths, json: bool) -> Result<Ending, PortError> {
         let (is_well, ms) = (came.missed.is_empty(), started.elapsed().as_millis());
         (played, failed) = (played + 1, failed + usize::from(!is_well));
         if json {
-            let value = json!({"scenario": document.name, "file": document.file, "well": is_well, "ms": ms as u64, "missed": came.missed, "said": came.said});
+            let value = json!({"scenario": document.name, "file": document.file, "well": is_well, "ms": ms as u64,
+                "missed": came.missed, "said": came.said});
             println!("{value}");
             continue;
         }
@@ -301,7 +302,8 @@ fn tell(versions: &[&Applied], json: bool) {
             let names = documents.iter().map(id).collect::<Vec<_>>();
             println!(
                 "{}",
-                json!({"version": version, "since": since, "at_us": applied.at_us, "epoch": epoch, "by": by, "sha256": sha256, "documents": names})
+                json!({"version": version, "since": since, "at_us": applied.at_us, "epoch": epoch, "by": by,
+                "sha256": sha256, "documents": names})
             );
         } else {
             println!("{version:>7} {since:<24} {epoch:>10}  {by:<16} {:<12} {}", &sha256[..12], documents.len());

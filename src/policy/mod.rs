@@ -1,8 +1,8 @@
 //! Policy as code: what detectors, objectives and recovery go by, as documents that are checked, compared, tested and
 //! applied.
 //!
-//! A document is YAML: `apiVersion: evenkeel/v1`, a `kind`, `metadata.name`, and a `spec`. A file may hold several, `---` in
-//! between; a folder holds files. All documents together are one policy.
+//! A document is YAML: `apiVersion: evenkeel/v1`, a `kind`, `metadata.name`, and a `spec`. A file may hold several, with
+//! `---` in between; a folder holds files. All documents together are one policy.
 //!
 //! 1. [`yaml`]: text to nodes, each with its line and column.
 //! 2. [`document`]: nodes to documents; [`fields`] and [`tuned`] say what is wrong and what to write instead.

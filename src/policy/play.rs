@@ -1,7 +1,7 @@
 //! Plays a scenario through the core, and says what was expected and did not come.
 //!
-//! The policy goes the way it goes live: as an order in the first epoch. Time is the scenario's own, a quarter of a second an
-//! epoch; what is not given does not happen, so that a scenario says the same on every machine.
+//! The policy goes the way it goes live: as an order in the first epoch. Time is the scenario's own, a quarter of a second
+//! an epoch; what is not given does not happen, so that a scenario says the same on every machine.
 
 use super::scenario::{Expected, Flow, Given, Scenario};
 use super::set::Compiled;

@@ -183,19 +183,30 @@ impl Tuning {
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
             ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
             (
-                "detection.traffic: shares, ratios, deviations and times within their ranges",
+                "detection.traffic: min_history from 1, min_span_s 1 to 86400, drop_per_mille 1 to 1000, surge_percent 101 to \
+                 100000, deviations 1 to 100, dispersion_percent 100 to 10000, zero_expected 1 to 1000000, max_silence_s 1 to \
+                 1048576",
                 detection.traffic.is_sound(),
             ),
-            ("detection.burn: rates above 0, floors not below it", detection.burn.is_sound()),
             (
-                "detection.canary: alpha 1 to 1000000, margin 0 to 1000, dispersion 100 to 10000",
+                "detection.burn: fast_tenths, medium_tenths and slow_tenths 1 to 10000000, floors from 0",
+                detection.burn.is_sound(),
+            ),
+            (
+                "detection.canary: alpha_per_million 1 to 1000000, margin_per_mille 0 to 1000, dispersion_percent 100 to 10000",
                 detection.canary.is_sound(),
             ),
-            ("detection.leak: min_points 4 to 24, hours 1 to 24", detection.leak.is_sound()),
-            ("detection.forecast: lead_slots 1 to 6, band 1 to 100, min_trials 1 to 72", detection.forecast.is_sound()),
-            ("detection.flap: max_fires 1 to 63, times 1 to 86400", detection.flap.is_sound()),
+            (
+                "detection.leak: min_points 4 to 24, horizon_h 1 to 24, urgent_h 1 to 24, deviations_tenths 1 to 100, saw_tooth_per_mille 1 to 1000",
+                detection.leak.is_sound(),
+            ),
+            (
+                "detection.forecast: lead_slots 1 to 6, band_percent 1 to 100, min_trials 1 to 72",
+                detection.forecast.is_sound(),
+            ),
+            ("detection.flap: max_fires 1 to 63, within_s 1 to 86400, calm_s 1 to 86400", detection.flap.is_sound()),
             ("detection.accept_min: 1 to 10080", (1..=10_080).contains(&detection.accept_min)),
-            ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
+            ("detection.missing: hold_ticks 1 to 86400, alarm_ticks 1 to 86400", detection.missing.is_sound()),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
             ("recovery.verify_s: 1 to 86400", (1..=86_400).contains(&self.recovery.verify_s)),

@@ -20,7 +20,7 @@ fn every_broken_policy_is_told_where_and_what_to_write_instead() {
         let text = std::fs::read_to_string(&path).expect("UTF-8");
         let first = text.lines().next().and_then(|line| line.strip_prefix("# expect ")).expect("what is expected");
         let (place, fix) = first.split_once(' ').expect("a place and a fix");
-        let policies = Policies::read(&[path.clone()], &Tuning::default()).expect("readable");
+        let policies = Policies::read(std::slice::from_ref(&path), &Tuning::default()).expect("readable");
         let found = policies.faults.iter().map(|fault| (format!("{}:{}", fault.at.line, fault.at.column), &fault.fix));
         let found = found.collect::<Vec<_>>();
         let [(at, said)] = found.as_slice() else {

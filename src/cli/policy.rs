@@ -210,8 +210,15 @@ fn id(document: &Value) -> String {
     format!("{}/{}", word(&document["kind"]), word(&document["metadata"]["name"]))
 }
 
-/// What is other than before: documents with `+`, `-` or `~`, and settings.
-fn difference(old: (&[Value], &Value), new: (&[Value], &Value)) -> (Vec<(char, String)>, Vec<(String, Value)>) {
+/// What is other than before.
+struct Difference {
+    /// Documents, with `+`, `-` or `~`.
+    documents: Vec<(char, String)>,
+    /// Settings, by path: what they were and what they are.
+    settings: serde_json::Map<String, Value>,
+}
+
+fn difference(old: (&[Value], &Value), new: (&[Value], &Value)) -> Difference {
     let mut documents = Vec::new();
     for document in new.0 {
         match old.0.iter().find(|other| id(other) == id(document)) {
@@ -222,7 +229,7 @@ fn difference(old: (&[Value], &Value), new: (&[Value], &Value)) -> (Vec<(char, S
     }
     let gone = old.0.iter().filter(|document| new.0.iter().all(|other| id(other) != id(document)));
     documents.extend(gone.map(|document| ('-', id(document))));
-    (documents, changes(old.1, new.1).into_iter().collect())
+    Difference { documents, settings: changes(old.1, new.1) }
 }
 
 /// Shows what a policy would change; whether it would change anything.
@@ -235,11 +242,10 @@ fn show_difference(in_force: &InForce, policy: &Compiled, json: bool) -> Result<
     let parse = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| fatal(error.to_string()));
     let (new, new_settings) = (parse(&policy.documents)?, parse(&policy.settings)?);
     let new = new.as_array().cloned().unwrap_or_default();
-    let (documents, settings) = difference((&old, &old_settings), (&new, &new_settings));
+    let Difference { documents, settings } = difference((&old, &old_settings), (&new, &new_settings));
     if json {
         let documents = documents.iter().map(|(sign, id)| json!({"change": sign.to_string(), "document": id}));
         let documents = documents.collect::<Vec<_>>();
-        let settings = settings.iter().cloned().collect::<serde_json::Map<_, _>>();
         println!("{}", json!({"version": in_force.version(), "documents": documents, "settings": settings}));
     } else {
         documents.iter().for_each(|(sign, id)| println!("{sign} {id}"));

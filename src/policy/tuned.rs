@@ -56,6 +56,10 @@ impl Setting {
     /// Adds a rule that it breaks, in the words of [`Tuning::faults`].
     pub fn breaks(&self, rule: &str, faults: &mut Faults) {
         let range = rule.split_once(": ").map_or(rule, |(_, range)| range);
+        // A rule for several fields names each of them before its range.
+        let last = self.path.last().map_or("", String::as_str);
+        let own = range.split(", ").find_map(|part| part.strip_prefix(last)?.strip_prefix(' '));
+        let range = own.unwrap_or(range);
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let (name, value) = (self.name(), &self.value);
         faults.add(self.at, format!("{name}: {value}{unit} is out of range"), format!("write {range}{unit} instead"));

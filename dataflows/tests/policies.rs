@@ -1,4 +1,5 @@
 //! A policy that changes under load holds from the epoch that carries it, and replays identically.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -7,7 +7,7 @@
 //! 1. [`yaml`]: text to nodes, each with its line and column.
 //! 2. [`document`]: nodes to documents; [`fields`] and [`tuned`] say what is wrong and what to write instead.
 //! 3. [`set`]: documents held against each other, and compiled into settings: a part of the tuning.
-//! 4. [`scenario`], [`play`]: what is given and expected, through the core.
+//! 4. [`scenario`], [`mod@play`]: what is given and expected, through the core.
 //! 5. [`place`]: where a policy holds: what is in force there, and the order that brings another one.
 //!
 //! | kind | what it sets | when |

@@ -12,8 +12,8 @@ use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    AuditEvent, AuditEventType, Change, Command, CommandKind, Coordinates, Dataset, Decision, Incident, IncidentState,
-    Outcome, Verdict,
+    AuditEvent, AuditEventType, Change, Command, CommandKind, Control, Coordinates, Dataset, Decision, Incident,
+    IncidentState, Outcome, POLICY, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -116,6 +116,17 @@ impl Draft {
         };
         let what = (Dataset::Verdicts, json(verdict));
         Some(Self::decided(4, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
+    }
+
+    /// The entry of a policy that was heard: it holds from now on, or `refused` says why not.
+    pub fn of_policy(order: &Order, now_us: i64, refused: Option<&String>) -> Self {
+        let Control::ApplyPolicy { version, sha256, by, .. } = &order.control else {
+            unreachable!("only policies are heard as such")
+        };
+        let op = if refused.is_some() { "refused" } else { "in_force" };
+        let what = serde_json::json!({"version": version, "sha256": sha256, "by": by, "at_us": now_us,
+            "heard_at": order.at.to_string(), "refused": refused});
+        Self::decided(3, now_us, POLICY.to_owned(), op, "policy", (Dataset::State, json(&what)))
     }
 
     /// The entry of an incident.

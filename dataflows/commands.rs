@@ -13,8 +13,9 @@
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::policy::{Order, Policy};
+use crate::rules::Rules;
 use crate::tuning::{Recovery, TICK_US};
-use evenkeel_schemas::{Cause, Command, CommandKind, CommandState, Control, Coordinates, Detector, Mode, Outcome};
+use evenkeel_schemas::{Cause, Command, CommandKind, CommandState, Control, Coordinates, Detector, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +27,8 @@ use lifecycle::Live;
 
 /// Decides about commands; keyed by service.
 pub(crate) struct Commands {
-    pub rules: Recovery,
-    pub default_mode: Mode,
+    /// The rules in force; every number of them is in the tuning.
+    pub rules: Rules,
     pub policy: Policy,
 }
 
@@ -162,6 +163,10 @@ impl Machine for Commands {
 }
 
 impl Commands {
+    fn times(&self) -> &Recovery {
+        &self.rules.tuning().recovery
+    }
+
     fn answer(
         &self,
         service: &str,
@@ -234,14 +239,14 @@ impl Commands {
                 return;
             }
         }
-        state.cooling.insert(place, now.now_us + self.rules.cooldown_s * TICK_US);
+        state.cooling.insert(place, now.now_us + self.times().cooldown_s * TICK_US);
         let command = self.command(service, (kind, target), incident_id, reason.to_owned(), now);
         self.begin(state, command, episode.to_owned(), now, said);
     }
 
     /// A circuit opens.
     fn open(&self, state: &mut Service, trip: &Command, now_us: i64) {
-        let next_us = now_us + self.rules.open_s * TICK_US;
+        let next_us = now_us + self.times().open_s * TICK_US;
         let circuit = Circuit { incident_id: trip.incident_id.clone(), half_open: false, next_us };
         state.circuits.insert(trip.target.clone(), circuit);
     }
@@ -257,20 +262,20 @@ impl Commands {
     ) {
         if self.policy.killed || state.is_given_up(service, &target) {
             // It stays as it is; the circuit asks again a while later.
-            let next_us = now.now_us + self.rules.open_s * TICK_US;
+            let next_us = now.now_us + self.times().open_s * TICK_US;
             state.circuits.insert(target, Circuit { next_us, ..circuit });
             return;
         }
         let (kind, reason) = match circuit.half_open {
-            false => (CommandKind::HalfOpen, format!("open for {} s", self.rules.open_s)),
-            true => (CommandKind::CloseCircuit, format!("no errors in a trial of {} s", self.rules.trial_s)),
+            false => (CommandKind::HalfOpen, format!("open for {} s", self.times().open_s)),
+            true => (CommandKind::CloseCircuit, format!("no errors in a trial of {} s", self.times().trial_s)),
         };
         let command = self.command(service, (kind, &target), &circuit.incident_id, reason, now);
         self.begin(state, command, String::new(), now, said);
         if kind == CommandKind::HalfOpen {
             // A trial that fails must be able to open the circuit again.
             state.cooling.remove(&slot(CommandKind::TripCircuit, &target));
-            let next_us = now.now_us + self.rules.trial_s * TICK_US;
+            let next_us = now.now_us + self.times().trial_s * TICK_US;
             state.circuits.insert(target, Circuit { half_open: true, next_us, ..circuit });
         } else {
             self.closed(state, &target, now.now_us);
@@ -292,10 +297,10 @@ impl Commands {
             target: target.to_owned(),
             service: service.to_owned(),
             incident_id: incident_id.to_owned(),
-            mode: self.policy.mode(service).unwrap_or(self.default_mode),
+            mode: self.policy.mode(service, self.rules.tuning()),
             reason,
             at_us,
-            expires_us: at_us + self.rules.expires_s * TICK_US,
+            expires_us: at_us + self.times().expires_s * TICK_US,
             state: CommandState::Proposed,
             detail: String::new(),
             decided_us: at_us,
@@ -308,7 +313,7 @@ impl Commands {
     fn spare(&self, state: &Service, node: &str) -> bool {
         let is_out = |other: &&String| *other == node || state.circuits.contains_key(*other);
         let (all, out) = (state.replicas.len(), state.replicas.iter().filter(is_out).count());
-        out < all && out * 100 <= all * self.rules.max_out_percent as usize
+        out < all && out * 100 <= all * self.times().max_out_percent as usize
     }
 }
 

@@ -197,7 +197,7 @@ impl Decoder {
         if let Control::RetireNode { service, node, .. } = &order.control {
             self.said.vitals.push((node_key(service, node), Vital::Sign(Sign::Retire)));
         }
-        if order.control.interval_us().is_some() {
+        if order.control.interval_us().is_some() || order.is_policy() {
             self.binder.order(order.clone());
             let to_all = (0..self.peers).map(|worker| (String::new(), Vital::Order(worker, order.clone())));
             self.said.vitals.extend(to_all);

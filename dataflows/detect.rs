@@ -112,6 +112,11 @@ impl Latches {
     /// What is usual is to be found out anew.
     pub fn thaw(&mut self, now_us: i64) {
         self.judged.frozen = None;
+        self.close(now_us);
+    }
+
+    /// What was said stands from now on, whatever comes late.
+    pub fn close(&mut self, now_us: i64) {
         if !self.past.is_empty() {
             self.past.close(&self.judged, now_us);
         }
@@ -310,9 +315,7 @@ impl Detect {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
         state.judged.judged = None;
-        if !state.past.is_empty() {
-            state.past.close(&state.judged, at_us);
-        }
+        state.close(at_us);
     }
 }
 

@@ -122,6 +122,11 @@ impl Incidents {
         route_of(key) % self.place.1 == self.place.0
     }
 
+    /// From now on these times hold, for what begins or ends from now on.
+    pub fn follow(&mut self, rules: &Recovery) {
+        self.rules = rules.clone();
+    }
+
     /// An epoch that is not warm.
     pub fn step(&mut self, now: Moment, news: News<'_>, put: &mut Vec<Output>) -> Said {
         let News { situations, mut touched, topology, known } = news;

@@ -41,6 +41,7 @@ mod operators;
 mod policy;
 mod recovery;
 mod requests;
+mod rules;
 mod saturation;
 mod sheaf;
 mod signals;
@@ -58,6 +59,7 @@ pub use chain::{CONFIGURED, Configured};
 pub use engine::{Engine, Resume, Stopped};
 pub use evenkeel_detectors::{self as detectors, Detection};
 pub use links::Links;
+pub use rules::{Applied, KEPT_POLICIES, documents_sha256};
 pub use state::State;
 pub use tuning::{
     FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,

@@ -1,10 +1,8 @@
 //! `policy`: orders in; what holds for commands, kept for a restart.
 
-use crate::epochs::Moment;
 use crate::intervals::Intervals;
-use crate::operators::fold::Machine;
-use crate::state::{State, from_json};
-use crate::wire;
+use crate::state::{State, from_json, json, record};
+use crate::{Output, Tuning, wire};
 use evenkeel_schemas::{Control, Coordinates, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,11 +26,25 @@ pub(crate) struct Policy {
     pub intervals: Intervals,
 }
 
+impl Order {
+    /// Whether it is a policy, see [`crate::rules`].
+    pub fn is_policy(&self) -> bool {
+        matches!(self.control, Control::ApplyPolicy { .. })
+    }
+}
+
+/// Where the state keeps it.
+const KEPT_AT: &str = "fold/policy/all";
+
 impl Policy {
     /// What was ordered before a restart.
     pub fn recovered(state: &State) -> Self {
-        let ordered = state.under("fold/policy/").next().map(|(_, value)| from_json(value));
-        ordered.unwrap_or_default()
+        state.under(KEPT_AT).next().map(|(_, value)| from_json(value)).unwrap_or_default()
+    }
+
+    /// What the state keeps of it.
+    pub fn kept(&self) -> Output {
+        record(KEPT_AT.to_owned(), (*self != Self::default()).then(|| json(self)))
     }
 
     /// Takes in an order.
@@ -47,30 +59,24 @@ impl Policy {
             | Control::RetireNode { .. }
             | Control::Link { .. }
             | Control::Unlink { .. }
-            | Control::Change { .. } => {}
+            | Control::Change { .. }
+            | Control::ApplyPolicy { .. } => {}
         }
     }
 
-    /// What was ordered for a service, if anything was.
-    pub fn mode(&self, service: &str) -> Option<Mode> {
-        self.modes.get(service).or_else(|| self.modes.get("*")).copied()
+    /// What is done with commands for a service: what was ordered for it or, without an order, written for it; then what
+    /// was ordered, or written, for all.
+    pub fn mode(&self, service: &str, tuning: &Tuning) -> Mode {
+        let (own, all) = (self.modes.get(service), self.modes.get("*"));
+        *own.or_else(|| tuning.modes.get(service)).or(all).unwrap_or(&tuning.mode)
     }
-}
 
-/// Keeps the policy, under [`KEY`].
-pub(crate) struct Keeper;
-
-/// The one key of [`Keeper`].
-pub(crate) const KEY: &str = "all";
-
-impl Machine for Keeper {
-    type Key = String;
-    type Input = Order;
-    type State = Policy;
-    type Said = ();
-    const NAME: &'static str = "policy";
-
-    fn hear(&self, _key: &String, state: &mut Policy, Order { control, .. }: Order, _now: Moment, _said: &mut Vec<()>) {
-        state.hear(&control);
+    /// Another policy holds: where it changes a mode, that is newer than what was ordered. An order about what it does not
+    /// change stands: who applies a limit does not give back what somebody took away.
+    pub fn give_way(&mut self, before: &Tuning, after: &Tuning) {
+        self.modes.retain(|service, _| match service.as_str() {
+            "*" => before.mode == after.mode,
+            own => before.modes.get(own) == after.modes.get(own),
+        });
     }
 }

@@ -10,8 +10,9 @@ use crate::incidents::{Incidents, News as IncidentNews, Situation};
 use crate::known::Known;
 use crate::minutes::Minute;
 use crate::operators::epochwise::epochwise;
-use crate::operators::fold::{Keyed, Keys, route_of};
-use crate::policy::{KEY, Keeper, Order, Policy};
+use crate::operators::fold::{Keys, route_of};
+use crate::policy::{Order, Policy};
+use crate::rules::Rules;
 use crate::state::output;
 use crate::topology::Topology;
 use crate::worker::Start;
@@ -95,8 +96,8 @@ struct Services {
     topology: Topology,
     known: Known,
     commands: Keys<Commands>,
-    /// Keeps what was ordered for a restart; one worker does.
-    policy: Option<Keys<Keeper>>,
+    /// Whether this worker keeps what was ordered for a restart, and says what became of it: one does.
+    keeps: bool,
     /// Situations by epoch: differential may tell of several epochs at once.
     situations: BTreeMap<u64, BTreeMap<String, Situation>>,
 }
@@ -105,14 +106,15 @@ impl Services {
     fn recovered(place @ (index, peers): (u64, u64), start: &Start) -> Self {
         let (tuning, state) = (&start.tuning, &start.recovered.state);
         let policy = Policy::recovered(state);
-        let machine = Commands { rules: tuning.recovery.clone(), default_mode: tuning.mode, policy };
-        let keeps = KEY.to_owned().route() % peers == index;
+        let rules = Rules::recovered(tuning, state);
+        let times = rules.tuning().recovery.clone();
+        let machine = Commands { rules, policy };
         Self {
-            incidents: Incidents::recovered(tuning.recovery.clone(), state, place),
+            incidents: Incidents::recovered(times, state, place),
             topology: Topology::recovered(state, place),
             known: Known::recovered(state),
             commands: Keys::recovered(machine, state, place),
-            policy: keeps.then(|| Keys::recovered(Keeper, state, place)),
+            keeps: route_of("all") % peers == index,
             situations: BTreeMap::new(),
         }
     }
@@ -156,12 +158,9 @@ impl Services {
         drafts.extend(verdicts.iter().filter_map(Draft::of_verdict));
 
         orders.sort();
-        orders.iter().for_each(|order| self.commands.machine.policy.hear(&order.control));
+        self.obey(now, &orders, drafts, put);
         words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
         let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
-        if let Some(keeper) = &mut self.policy {
-            keeper.step(now, orders.into_iter().map(|order| (KEY.to_owned(), order)).collect(), &mut Vec::new(), put);
-        }
 
         let news = IncidentNews { situations, touched, topology: &self.topology, known: &self.known };
         let said = self.incidents.step(now, news, put);
@@ -173,5 +172,29 @@ impl Services {
         self.commands.step(now, words, &mut commands, put);
         put.extend(commands.iter().map(|it| output(Dataset::Commands, it.command_id.clone(), it)));
         drafts.extend(commands.iter().map(Draft::of_command));
+    }
+
+    /// Hears orders, in their order; one worker keeps what holds then, and says what became of a policy.
+    fn obey(&mut self, now: Moment, orders: &[Order], drafts: &mut Vec<Draft>, put: &mut Vec<Output>) {
+        if orders.is_empty() {
+            return;
+        }
+        let Commands { rules, policy } = &mut self.commands.machine;
+        let before = policy.clone();
+        for order in orders {
+            policy.hear(&order.control);
+            let Some(decided) = rules.hear(order, now) else { continue };
+            if let Ok((old, _)) = &decided {
+                policy.give_way(old, rules.tuning());
+                self.incidents.follow(&rules.tuning().recovery);
+            }
+            if self.keeps {
+                drafts.push(Draft::of_policy(order, now.now_us, decided.as_ref().err()));
+                put.extend(decided.ok().map(|(_, applied)| applied.kept()));
+            }
+        }
+        if self.keeps && *policy != before {
+            put.push(policy.kept());
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::operators::fold::Keys;
 use crate::operators::window::{Observation, Observed, Windows};
 use crate::policy::Policy;
 use crate::recovery::News;
+use crate::rules::Rules;
 use crate::sheaf::Sheaf;
 use crate::worker::Start;
 use evenkeel_schemas::{Decision, Dimension};
@@ -22,8 +23,10 @@ pub(crate) fn requests<'s>(
     start: &Start,
 ) -> Stream<'s, u64, Vec<News>> {
     let place = (sheaves.scope().index() as u64, sheaves.scope().peers() as u64);
-    let mut windows = Windows::recovered(place, &start.tuning, &start.recovered);
-    let (limits, state) = (start.tuning.detection.clone(), &start.recovered.state);
+    let state = &start.recovered.state;
+    let mut rules = Rules::recovered(&start.tuning, state);
+    let mut windows = Windows::recovered(place, rules.tuning(), &start.recovered);
+    let limits = rules.tuning().detection.clone();
     let intervals = Policy::recovered(state).intervals;
     let mut detect = Keys::recovered(Detect { ending: limits.ending(), limits, intervals }, state, place);
     let (peers, mut verdicts) = (place.1, Vec::new());
@@ -33,7 +36,15 @@ pub(crate) fn requests<'s>(
         let mut sheaves = sheaves.into_iter().flatten().collect::<Vec<_>>();
         let orders = sheaves.iter_mut().flat_map(|sheaf| std::mem::take(&mut sheaf.orders));
         // What was ordered before a restart is known.
-        if let Some(intervals) = windows.hear(orders.filter(|_| !now.warm).collect()) {
+        let (policies, intervals) = orders.filter(|_| !now.warm).partition::<Vec<_>, _>(|order| order.is_policy());
+        if let Some(tuning) = rules.follow(policies, now) {
+            windows.follow(tuning);
+            let limits = tuning.detection.clone();
+            detect.adapt(|machine| (machine.ending, machine.limits) = (limits.ending(), limits));
+            // What was said by other limits is not judged by these.
+            detect.each(put, |state| state.close(now.now_us));
+        }
+        if let Some(intervals) = windows.hear(intervals) {
             detect.machine.intervals = intervals;
             // What was usual then may hold what is excluded now.
             detect.each(put, |state| state.thaw(now.now_us));

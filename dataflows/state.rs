@@ -9,6 +9,7 @@
 //! | `fold/members/<service>`, `fold/incidents/<id>` | a service that stands, an incident, see [`crate::incidents`] |
 //! | `fold/topology/<caller>`, `fold/changes/<service>`, `fold/refused/links` | see [`crate::topology`] |
 //! | `audit/<partition>` | next sequence number and head of a chain, as JSON |
+//! | `policy/<version modulo kept>` | a policy that holds or held, as JSON, see [`crate::Applied`] |
 //! | `configuration` | the last event with which evenkeel said how it is configured, as received |
 
 use crate::Output;

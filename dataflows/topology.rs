@@ -110,7 +110,8 @@ impl Topology {
                 | Control::Resume { .. }
                 | Control::RetireNode { .. }
                 | Control::Maintenance { .. }
-                | Control::ExcludeFromBaseline { .. } => {}
+                | Control::ExcludeFromBaseline { .. }
+                | Control::ApplyPolicy { .. } => {}
             }
         }
         while self.ends.first().is_some_and(|(end_us, _)| *end_us <= now.now_us) {

@@ -68,6 +68,8 @@ pub struct Tuning {
     pub objectives: BTreeMap<String, i64>,
     /// What is done with commands until an order says otherwise.
     pub mode: Mode,
+    /// The same by service, for those that differ.
+    pub modes: BTreeMap<String, Mode>,
     /// The detectors' limits.
     pub detection: Detection,
     /// The recovery rules' times.
@@ -121,6 +123,7 @@ impl Default for Tuning {
             mirror_table: String::new(),
             objectives: BTreeMap::new(),
             mode: Mode::Observe,
+            modes: BTreeMap::new(),
             detection: Detection::default(),
             recovery: Recovery::default(),
         }
@@ -149,6 +152,14 @@ impl Tuning {
     /// # Errors
     /// Names the field, its value and its range.
     pub fn check(&self) -> Result<(), String> {
+        match self.faults().first() {
+            Some(rule) => Err(format!("out of range: {rule}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Every bound that does not hold: the field's path, a colon, and its range.
+    pub fn faults(&self) -> Vec<&'static str> {
         let service_first = |set: &Vec<Dimension>| set.first() == Some(&Dimension::Service);
         let detection = &self.detection;
         let rules = [
@@ -172,29 +183,37 @@ impl Tuning {
             ("detection.missed_heartbeats: 1 to 1000", (1..=1000).contains(&detection.missed_heartbeats)),
             ("detection.finding_s: 1 to 31536000", (1..=31_536_000).contains(&detection.finding_s)),
             (
-                "detection.traffic: shares, ratios, deviations and times within their ranges",
+                "detection.traffic: min_history from 1, min_span_s 1 to 86400, drop_per_mille 1 to 1000, surge_percent 101 to \
+                 100000, deviations 1 to 100, dispersion_percent 100 to 10000, zero_expected 1 to 1000000, max_silence_s 1 to \
+                 1048576",
                 detection.traffic.is_sound(),
             ),
-            ("detection.burn: rates above 0, floors not below it", detection.burn.is_sound()),
             (
-                "detection.canary: alpha 1 to 1000000, margin 0 to 1000, dispersion 100 to 10000",
+                "detection.burn: fast_tenths, medium_tenths and slow_tenths 1 to 10000000, floors from 0",
+                detection.burn.is_sound(),
+            ),
+            (
+                "detection.canary: alpha_per_million 1 to 1000000, margin_per_mille 0 to 1000, dispersion_percent 100 to 10000",
                 detection.canary.is_sound(),
             ),
-            ("detection.leak: min_points 4 to 24, hours 1 to 24", detection.leak.is_sound()),
-            ("detection.forecast: lead_slots 1 to 6, band 1 to 100, min_trials 1 to 72", detection.forecast.is_sound()),
-            ("detection.flap: max_fires 1 to 63, times 1 to 86400", detection.flap.is_sound()),
+            (
+                "detection.leak: min_points 4 to 24, horizon_h 1 to 24, urgent_h 1 to 24, deviations_tenths 1 to 100, saw_tooth_per_mille 1 to 1000",
+                detection.leak.is_sound(),
+            ),
+            (
+                "detection.forecast: lead_slots 1 to 6, band_percent 1 to 100, min_trials 1 to 72",
+                detection.forecast.is_sound(),
+            ),
+            ("detection.flap: max_fires 1 to 63, within_s 1 to 86400, calm_s 1 to 86400", detection.flap.is_sound()),
             ("detection.accept_min: 1 to 10080", (1..=10_080).contains(&detection.accept_min)),
-            ("detection.missing: ticks 1 to 86400", detection.missing.is_sound()),
+            ("detection.missing: hold_ticks 1 to 86400, alarm_ticks 1 to 86400", detection.missing.is_sound()),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
             ("recovery.verify_s: 1 to 86400", (1..=86_400).contains(&self.recovery.verify_s)),
             ("recovery.futile: 1 to 100", (1..=100).contains(&self.recovery.futile)),
             ("recovery.max_out_percent: 0 to 99", self.recovery.max_out_percent < 100),
         ];
-        match rules.iter().find(|(_, holds)| !holds) {
-            Some((rule, _)) => Err(format!("out of range: {rule}")),
-            None => Ok(()),
-        }
+        rules.into_iter().filter(|(_, holds)| !holds).map(|(rule, _)| rule).collect()
     }
 
     /// The windows of which a baseline speaks, by index in [`WINDOWS`]; `None` if they are not some of them in order.

@@ -8,6 +8,7 @@ use crate::operators::epochwise::epochwise;
 use crate::operators::fold::{Keys, route_of};
 use crate::policy::{Order, Policy};
 use crate::recovery::News;
+use crate::rules::Rules;
 use crate::saturation::{Sample, Saturation};
 use crate::signals::{Point, Signals, admit};
 use crate::silence::{Sign, Silence};
@@ -38,7 +39,9 @@ pub(crate) fn vitals<'s>(
     start: &Start,
 ) -> Stream<'s, u64, Vec<News>> {
     let place = (vitals.scope().index() as u64, vitals.scope().peers() as u64);
-    let (limits, state) = (&start.tuning.detection, &start.recovered.state);
+    let state = &start.recovered.state;
+    let mut rules = Rules::recovered(&start.tuning, state);
+    let limits = &rules.tuning().detection;
     let intervals = Policy::recovered(state).intervals;
     let mut saturation =
         Keys::recovered(Saturation { limits: limits.clone(), intervals: intervals.clone() }, state, place);
@@ -48,7 +51,7 @@ pub(crate) fn vitals<'s>(
     let mut signals = Keys::recovered(machine, state, place);
     let machine = Versions { limits: limits.clone(), intervals: intervals.clone() };
     let mut versions = Keys::recovered(machine, state, place);
-    let objectives = start.tuning.objectives.clone();
+    let objectives = rules.tuning().objectives.clone();
     let mut budgets = Keys::recovered(Budgets { limits: limits.clone(), intervals, objectives }, state, place);
     let mut verdicts = Vec::new();
     let by_key = Exchange::new(|(key, vital): &(String, Vital)| match vital {
@@ -91,6 +94,15 @@ pub(crate) fn vitals<'s>(
                 signals.machine.intervals.hear(&order.control);
                 budgets.machine.intervals.hear(&order.control);
                 versions.machine.intervals.hear(&order.control);
+            }
+            if let Some(tuning) = rules.follow(orders.into_iter().filter(Order::is_policy).collect(), now) {
+                let limits = &tuning.detection;
+                saturation.adapt(|machine| machine.limits = limits.clone());
+                silence.adapt(|machine| machine.limits = limits.clone());
+                findings.adapt(|machine| machine.0 = limits.clone());
+                signals.adapt(|machine| machine.limits = limits.clone());
+                versions.adapt(|machine| machine.limits = limits.clone());
+                budgets.adapt(|it| (it.limits, it.objectives) = (limits.clone(), tuning.objectives.clone()));
             }
             saturation.step(now, samples, &mut verdicts, put);
             silence.step(now, signs, &mut verdicts, put);

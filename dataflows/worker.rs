@@ -32,6 +32,7 @@ pub(crate) type Part = (u64, Vec<Output>);
 
 /// What every worker starts from.
 pub(crate) struct Start {
+    /// What the run was started with; what holds now, see [`crate::rules`].
     pub tuning: Tuning,
     pub recovered: Recovered,
     pub opened: Opened,

@@ -1,7 +1,7 @@
 //! Orders to evenkeel itself, version 1.
 
-use crate::Mode;
 use crate::event::{Checked, Refusal, check_names, check_time};
+use crate::{Mode, Reason};
 use serde::{Deserialize, Serialize};
 
 /// An order. Each is audited with its author.
@@ -132,7 +132,34 @@ pub enum Control {
         #[serde(default)]
         version: String,
     },
+    /// From now on detectors, objectives and recovery go by these settings, and no longer by those of the version before.
+    /// It is refused, and the refusal audited, unless it is the next version and its settings are within their bounds.
+    ApplyPolicy {
+        /// When it was given, µs since the Unix epoch.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// One more than the version it takes the place of; the first is 1.
+        version: u64,
+        /// SHA-256 of `documents`, 64 lower-case hexadecimal digits.
+        sha256: String,
+        /// What was written, for people: the documents as one JSON array, sorted, without spaces; at most
+        /// [`MAX_DOCUMENTS_BYTES`].
+        documents: String,
+        /// What it amounts to: the part of the tuning that is other than the run was started with, as a JSON object; at
+        /// most [`MAX_SETTINGS_BYTES`].
+        settings: String,
+    },
 }
+
+/// The longest `documents` of a policy, bytes.
+pub const MAX_DOCUMENTS_BYTES: usize = 256 << 10;
+
+/// The longest `settings` of a policy, bytes.
+pub const MAX_SETTINGS_BYTES: usize = 64 << 10;
+
+/// What an order about the policy is about, and the entity of its audit entries.
+pub const POLICY: &str = "policy";
 
 /// The longest maintenance or excluded interval, µs.
 const MAX_INTERVAL_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -151,7 +178,8 @@ impl Control {
             | Self::ExcludeFromBaseline { event_time_us, .. }
             | Self::Link { event_time_us, .. }
             | Self::Unlink { event_time_us, .. }
-            | Self::Change { event_time_us, .. } => *event_time_us,
+            | Self::Change { event_time_us, .. }
+            | Self::ApplyPolicy { event_time_us, .. } => *event_time_us,
         }
     }
 
@@ -168,11 +196,12 @@ impl Control {
             | Self::ExcludeFromBaseline { by, .. }
             | Self::Link { by, .. }
             | Self::Unlink { by, .. }
-            | Self::Change { by, .. } => by,
+            | Self::Change { by, .. }
+            | Self::ApplyPolicy { by, .. } => by,
         }
     }
 
-    /// What it is about: a service, a node, a command, or `*`; of a call the caller.
+    /// What it is about: a service, a node, a command, the policy, or `*`; of a call the caller.
     pub fn scope(&self) -> &str {
         match self {
             Self::SetMode { service, .. }
@@ -184,6 +213,7 @@ impl Control {
             Self::KillSwitch { .. } => "*",
             Self::RetireNode { node, .. } => node,
             Self::Link { caller, .. } | Self::Unlink { caller, .. } => caller,
+            Self::ApplyPolicy { .. } => POLICY,
         }
     }
 
@@ -211,6 +241,7 @@ impl Control {
             Self::Link { .. } => "link",
             Self::Unlink { .. } => "unlink",
             Self::Change { .. } => "change",
+            Self::ApplyPolicy { .. } => "apply_policy",
         }
     }
 
@@ -226,6 +257,7 @@ impl Control {
                 [("service", service, false), ("command_id", command_id, false), none]
             }
             Self::KillSwitch { .. } => [none; 3],
+            Self::ApplyPolicy { sha256, .. } => [("sha256", sha256, false), none, none],
             Self::RetireNode { service, node, .. } => [("service", service, false), ("node", node, false), none],
             Self::Link { caller, callee, .. } | Self::Unlink { caller, callee, .. } => {
                 [("caller", caller, false), ("callee", callee, false), none]
@@ -245,6 +277,15 @@ impl Checked for Control {
         check_names(names.map(|(field, value, _)| (field, value)))?;
         if let Some((field, ..)) = names.iter().find(|(_, value, may_be_empty)| value.is_empty() && !may_be_empty) {
             return Err(Refusal::out_of_range(&format!("{field} is empty")));
+        }
+        if let Self::ApplyPolicy { version, documents, settings, .. } = self {
+            if *version == 0 {
+                return Err(Refusal::out_of_range("version: 1 or more"));
+            }
+            let texts = [("documents", documents, MAX_DOCUMENTS_BYTES), ("settings", settings, MAX_SETTINGS_BYTES)];
+            if let Some((field, text, _)) = texts.iter().find(|(_, text, most)| text.len() > *most) {
+                return Err(Refusal(Reason::StringTooLong, format!("{field}: {} bytes", text.len())));
+            }
         }
         let Some((from_us, to_us)) = self.interval_us() else { return Ok(()) };
         check_time(from_us)?;

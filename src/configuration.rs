@@ -6,7 +6,7 @@
 //! committing it says it again, which is no harm.
 
 use crate::ports::{Committed, Ledger, PortError};
-use evenkeel_dataflows::{CONFIGURED, Changes, Tuning};
+use evenkeel_dataflows::{Applied, CONFIGURED, Changes, Tuning};
 use evenkeel_schemas::{AuditEvent, AuditEventType, Detail};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -33,6 +33,7 @@ impl<L: Ledger> Announced<L> {
 impl<L: Ledger> Ledger for Announced<L> {
     fn recover(&mut self) -> Result<Committed, PortError> {
         let committed = self.ledger.recover()?;
+        fits(&self.tuning, &committed)?;
         let now_us = (self.now_us)();
         if let Some(event) = event(&self.tuning, &committed, now_us) {
             // Crash here: it is said at the next start.
@@ -44,6 +45,17 @@ impl<L: Ledger> Ledger for Announced<L> {
     fn commit(&mut self, epochs: &[Changes]) -> Result<(), PortError> {
         self.ledger.commit(epochs)
     }
+}
+
+/// Whether the policy in force can be laid over this tuning.
+fn fits(tuning: &Tuning, committed: &Committed) -> Result<(), PortError> {
+    let Some(policy) = Applied::kept_in(&committed.state).pop() else { return Ok(()) };
+    tuning.with(policy.settings()).map(drop).map_err(|why| {
+        let version = policy.version();
+        PortError::Fatal(format!(
+            "policy version {version} is in force, and does not go with this tuning: {why}; change the tuning"
+        ))
+    })
 }
 
 /// The event that is due, if this tuning is other than the one recorded last.
@@ -67,7 +79,7 @@ fn event(tuning: &Tuning, committed: &Committed, now_us: i64) -> Option<AuditEve
 }
 
 /// The tuning that was recorded last.
-fn recorded(committed: &Committed) -> Option<Value> {
+pub fn recorded(committed: &Committed) -> Option<Value> {
     let (_, payload) = committed.state.iter().find(|(key, _)| key == CONFIGURED.state_key.as_bytes())?;
     let event = serde_json::from_slice::<AuditEvent>(payload).ok()?;
     let mut fields = serde_json::from_str::<Value>(&event.detail.words()).ok()?;
@@ -75,7 +87,7 @@ fn recorded(committed: &Committed) -> Option<Value> {
 }
 
 /// The settings that differ, by their path: what they were and what they are.
-fn changes(before: &Value, now: &Value) -> Map<String, Value> {
+pub fn changes(before: &Value, now: &Value) -> Map<String, Value> {
     let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
     flatten(String::new(), before, &mut old);
     flatten(String::new(), now, &mut new);

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod pages;
 pub mod picture;
 pub mod pipeline;
+pub mod policy;
 pub mod ports;
 pub mod replay;
 pub mod report;

@@ -101,16 +101,20 @@ fi
 step "21 attacks on an audit log, each found" "$evenkeel" audit tamper-demo
 step "a live log: tampering is found by its watcher, and becomes an incident" env EVENKEEL_BIN="$evenkeel" python3 tests/audit_loop.py
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
+step "policies: applied under load, gone back from, refused, replayed" \
+  env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
   step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka --test kafka_audit
   step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
+  step "policies on Kafka" env EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
   processes_die
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
 elif step "Kafka starts" start_kafka; then
   step "Kafka" cargo test --release --test kafka --test kafka_audit
   step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
+  step "policies on Kafka" env EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
   # One at a time: nobody else can use a broker that crashes.
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \

@@ -97,7 +97,7 @@ impl Commands {
         if trips && !self.may_trip(service, state, &live.command.target) {
             return end(live, CommandState::Rejected, "too few replicas would be left", now, said);
         }
-        let expires_us = now.now_us + self.rules.expires_s * TICK_US;
+        let expires_us = now.now_us + self.times().expires_s * TICK_US;
         live.command = Command { expires_us, fence: now.epoch.0, ..live.command };
         if trips {
             self.open(state, &live.command, now.now_us);
@@ -122,7 +122,7 @@ impl Commands {
                 end(live, CommandState::Done, &outcome.detail, now, said);
             }
             OutcomeStatus::Applied => {
-                let due_us = now.now_us + self.rules.verify_s * TICK_US;
+                let due_us = now.now_us + self.times().verify_s * TICK_US;
                 let live = Live { due_us, ..say(live, CommandState::Acknowledged, &outcome.detail, now, said) };
                 state.live.insert(place, live);
             }
@@ -154,7 +154,7 @@ impl Commands {
             let stands = state.answered.contains_key(&live.episode);
             let waits = stands && live.awaits_circuit() && !state.is_given_up(service, &live.command.target);
             if let Some(circuit) = state.circuits.get(&live.command.target).filter(|_| waits) {
-                let due_us = circuit.next_us.max(now.now_us) + self.rules.verify_s * TICK_US;
+                let due_us = circuit.next_us.max(now.now_us) + self.times().verify_s * TICK_US;
                 state.live.insert(place, Live { due_us, ..live });
                 continue;
             }
@@ -171,7 +171,7 @@ impl Commands {
     pub(super) fn closed(&self, state: &mut Service, target: &str, now_us: i64) {
         let trip = state.live.get_mut(&slot(CommandKind::TripCircuit, target));
         if let Some(live) = trip.filter(|live| live.awaits_circuit()) {
-            live.due_us = now_us + self.rules.verify_s * TICK_US;
+            live.due_us = now_us + self.times().verify_s * TICK_US;
         }
     }
 
@@ -195,7 +195,7 @@ impl Commands {
         }
         let count = state.futile.get(&live.command.target).map_or(1, |count| count + 1);
         let (episode, command) = (live.episode.clone(), live.command.clone());
-        if count >= self.rules.futile {
+        if count >= self.times().futile {
             state.futile.remove(&command.target);
             state.frozen.insert(command.target);
             return end(live, CommandState::Escalated, why, now, said);

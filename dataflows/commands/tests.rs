@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::epochs::Moment;
-use evenkeel_schemas::{Dimension, Epoch, Key, OutcomeStatus, Topic};
+use crate::state::State;
+use crate::tuning::Tuning;
+use evenkeel_schemas::{Dimension, Epoch, Key, Mode, OutcomeStatus, Topic};
 
 /// Histories; each draws its own rules, mode and luck.
 const HISTORIES: u64 = 100_000;
@@ -48,7 +50,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
-        let rules = Recovery {
+        let recovery = Recovery {
             futile: 1 + dice.roll(3) as u32,
             verify_s: 1 + dice.roll(40) as i64,
             expires_s: 1 + dice.roll(60) as i64,
@@ -56,8 +58,9 @@ impl World {
             max_out_percent: [0, 34, 50, 67, 99][dice.roll(5) as usize],
             ..Recovery::default()
         };
-        let default_mode = [Mode::Observe, Mode::Suggest, Mode::Auto, Mode::Auto][dice.roll(4) as usize];
-        let machine = Commands { rules, default_mode, policy: Policy::default() };
+        let mode = [Mode::Observe, Mode::Suggest, Mode::Auto, Mode::Auto][dice.roll(4) as usize];
+        let rules = Rules::recovered(&Tuning { recovery, mode, ..Tuning::default() }, &State::default());
+        let machine = Commands { rules, policy: Policy::default() };
         let mut state = Service::default();
         state.replicas.extend((0..dice.roll(5)).map(|n| format!("node-{n}")));
         let now = Moment { epoch: Epoch(1), now_us: 1_795_246_472_000_000, warm: false };
@@ -191,7 +194,7 @@ impl World {
             let nodes = &self.state.replicas;
             let out = nodes.iter().filter(|node| self.state.circuits.contains_key(*node) || *node == target).count();
             assert!(nodes.iter().any(|node| node != target && !self.state.circuits.contains_key(node)), "last: {why}");
-            assert!(out * 100 <= nodes.len() * self.machine.rules.max_out_percent as usize, "{out} out: {why}");
+            assert!(out * 100 <= nodes.len() * self.machine.times().max_out_percent as usize, "{out} out: {why}");
         }
         let returns = matches!(kind, CommandKind::HalfOpen | CommandKind::CloseCircuit);
         assert!(returns || command.detail != "another one took its place", "it lives, and no other is said: {why}");
@@ -199,13 +202,13 @@ impl World {
             Failed if !is_given_up => *self.witness.futile.entry(target.clone()).or_default() += 1,
             Escalated => {
                 let failed = self.witness.futile.remove(target).unwrap_or_default() + 1;
-                assert_eq!(failed, self.machine.rules.futile, "failures before it is given up: {why}");
+                assert_eq!(failed, self.machine.times().futile, "failures before it is given up: {why}");
                 self.witness.given_up.insert(target.clone());
             }
             Done if before == Some(Acknowledged) => drop(self.witness.futile.remove(target)),
             _ => {}
         }
-        assert!(self.witness.futile.get(target).is_none_or(|count| *count < self.machine.rules.futile), "{why}");
+        assert!(self.witness.futile.get(target).is_none_or(|count| *count < self.machine.times().futile), "{why}");
     }
 
     /// L8: one live command per target and kind, and the machine knows those that are.

@@ -117,6 +117,13 @@ impl<M: Machine> Keys<M> {
         keys
     }
 
+    /// Changes what is the same for all of them; when each wakes may depend on it.
+    pub fn adapt(&mut self, change: impl FnOnce(&mut M)) {
+        change(&mut self.machine);
+        let alarms = self.states.iter().filter_map(|(key, state)| Some((self.machine.alarm(state)?, key.clone())));
+        self.alarms = alarms.collect();
+    }
+
     /// What is kept of a key, if anything is.
     pub fn get(&self, key: &M::Key) -> Option<&M::State> {
         self.states.get(key)

@@ -129,6 +129,11 @@ impl Shard {
         self.keys.iter_mut().flatten().for_each(|state| (state.is_stale, state.frozen) = (true, None));
     }
 
+    /// Every key is watched for so many ticks, as after a restart.
+    pub fn watch(&mut self, ticks: u32) {
+        self.keys.iter_mut().flatten().for_each(|state| (state.watched, state.watched_minutes) = (ticks, ticks));
+    }
+
     pub fn ring(&self, width: usize) -> &Ring {
         &self.rings[width]
     }

@@ -190,6 +190,12 @@ impl Windows {
         Some(self.intervals.clone())
     }
 
+    /// From now on these limits hold; what was seen of late is judged by them, too.
+    pub fn follow(&mut self, tuning: &Tuning) {
+        self.tuning = tuning.clone();
+        self.shards.iter_mut().for_each(|shard| shard.watch(tuning.detection.watch()));
+    }
+
     /// From now on, if there is something, a key is compared with what was usual, and not with what is.
     pub fn freeze(&mut self, id: KeyId, frozen: Option<Frozen>) {
         let at = self.at(id);

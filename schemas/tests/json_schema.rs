@@ -48,6 +48,7 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
         include_str!("../golden/control-link.v1.json"),
         include_str!("../golden/control-unlink.v1.json"),
         include_str!("../golden/control-change.v1.json"),
+        include_str!("../golden/control-apply-policy.v1.json"),
     ];
     let control = schema("control");
     for (at, order) in orders.into_iter().enumerate() {

@@ -12,6 +12,7 @@ mod config;
 mod detect;
 mod offline;
 mod online;
+mod policy;
 mod root_cause;
 mod traffic;
 
@@ -103,6 +104,9 @@ enum Command {
         after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092"
     )]
     Ship(ShipArgs),
+    /// Check, test, compare and apply policies: limits of detectors, objectives and recovery as YAML documents.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Rank who may have caused an alert, from a call graph and its metrics in CSV files.
     #[command(
         after_help = "Example:\n  evenkeel root-cause --graph graph.csv --normal noissue/metrics.csv --incident issue_7/metrics.csv --target PetSite --metric latency"
@@ -281,6 +285,7 @@ pub fn main() -> ExitCode {
         Command::Detect(args) => detect::detect(&args, json),
         Command::Generate(args) => traffic::generate(args, json),
         Command::Ship(args) => traffic::ship(args),
+        Command::Policy(command) => policy::run(command, json),
         Command::RootCause(args) => root_cause::run(&args, json),
         Command::Schema { name, encoding } => offline::schema(name.as_deref(), encoding, json),
     })

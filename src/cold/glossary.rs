@@ -67,7 +67,7 @@ const MEANINGS: &[Meaning] = &[
     column("audit", "epoch", "epoch in which the entry was chained"),
     column("audit", "seq", "number in the partition, from 0, without gaps"),
     column("audit", "ts", "when it happened, UTC, µs"),
-    column("audit", "event_type", "change, verdict, incident, command, control or outcome"),
+    column("audit", "event_type", "change, verdict, incident, command, control, policy or outcome"),
     column("audit", "table", "table or topic it is about"),
     column("audit", "op", "what was done, e.g. c, u, d, fire, open, trip_circuit"),
     column("audit", "actor", "who did it"),

@@ -37,3 +37,4 @@ pub use ledger::{EmbeddedLedger, Limits};
 pub use output_log::{EmbeddedOutputs, bindings};
 pub use rewrite::rewrite;
 pub use source::EmbeddedSource;
+pub use state::committed_state;

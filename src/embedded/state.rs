@@ -2,6 +2,7 @@
 
 use super::body::Output;
 use super::frames;
+use super::ledger::committed_ends;
 use super::manifest::Ends;
 use super::reader::Reader;
 use super::stream::Stream;
@@ -119,6 +120,36 @@ impl StateLog {
         };
         self.live_bytes += place.map_or(0, |place| place.bytes);
         self.live_bytes -= old.map_or(0, |old| old.bytes);
+    }
+}
+
+/// How often the state is read anew if it was written anew meanwhile.
+const TRIES: usize = 5;
+
+/// The newest committed value per key of a data directory, whoever writes to it meanwhile.
+///
+/// # Errors
+/// `Fatal` if the directory is damaged, `Retry` if the disk fails.
+pub fn committed_state(directory: &Path) -> Result<Values, PortError> {
+    let mut tries = 0;
+    loop {
+        let ends = committed_ends(directory)?;
+        let mut values = Values::new();
+        let read = scan(&state_directory(directory), ends.state_start, ends.state, |output, _| {
+            if output.value.is_empty() {
+                values.remove(output.key);
+            } else {
+                values.insert(output.key.to_vec(), output.value.to_vec());
+            }
+            Ok(())
+        });
+        tries += 1;
+        match read {
+            Ok(()) => return Ok(values),
+            // Its start may be gone since the manifest was read.
+            Err(_) if tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -38,7 +38,20 @@ fn controls_decode() {
     let reject = Control::Reject { event_time_us: 1_795_246_476_000_000, by, service, command_id: command_id() };
     let [by, service] = ["ada", "checkout"].map(str::to_owned);
     let resume = Control::Resume { event_time_us: 1_795_246_477_000_000, by, service };
+    let documents = concat!(
+        r#"[{"apiVersion":"evenkeel/v1","kind":"SLO","metadata":{"name":"checkout"},"#,
+        r#""spec":{"objective":"99.9%","service":"checkout"}}]"#
+    );
+    let apply = Control::ApplyPolicy {
+        event_time_us: 1_795_246_478_000_000,
+        by: "ci".into(),
+        version: 1,
+        sha256: "0e9038eb665917d607a3d03d1659200386151dce7385790418b105d0f3181132".into(),
+        documents: documents.into(),
+        settings: r#"{"objectives":{"checkout":999000}}"#.into(),
+    };
     let goldens = [
+        (apply, "apply_policy", golden!("control-apply-policy.v1.json")),
         (approve, "approve", golden!("control-approve.v1.json")),
         (reject, "reject", golden!("control-reject.v1.json")),
         (resume, "resume", golden!("control-resume.v1.json")),

@@ -1,0 +1,99 @@
+//! [`Target`]: where a policy holds. What is in force there comes from the committed state; another one is brought by an
+//! order on the control topic.
+
+use super::set::Compiled;
+use crate::configuration::recorded;
+use crate::embedded::{InputWriter, committed_state};
+use crate::kafka::{self, Connection, RecordProducer};
+use crate::ports::{Clock, PortError, SystemClock};
+use evenkeel_dataflows::{Applied, Tuning};
+use evenkeel_schemas::{Control, Partition, Topic};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long an order may take to be safe on the broker.
+const SAFE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The control partition of a data directory that policies are written to: a partition has one writer there.
+const PARTITION: u32 = 1;
+
+/// Where a policy holds.
+pub enum Target {
+    /// Brokers.
+    Kafka(Connection),
+    /// A data directory, and the tuning that is pinned to it.
+    Directory(PathBuf, Box<Tuning>),
+}
+
+/// What holds somewhere.
+pub struct InForce {
+    /// The policies that are kept, oldest first; the last one is in force.
+    pub kept: Vec<Applied>,
+    /// What the run was started with.
+    pub base: Tuning,
+}
+
+impl InForce {
+    /// The version in force; 0 if there is none.
+    pub fn version(&self) -> u64 {
+        self.kept.last().map_or(0, Applied::version)
+    }
+}
+
+impl Target {
+    /// What holds now.
+    ///
+    /// # Errors
+    /// `Retry` if the brokers or the disk cannot be reached now, `Fatal` if what is there is not as it should be.
+    pub fn in_force(&self) -> Result<InForce, PortError> {
+        match self {
+            Self::Directory(directory, base) => {
+                let state = committed_state(directory)?.into_iter().collect::<Vec<_>>();
+                Ok(InForce { kept: Applied::kept_in(&state), base: (**base).clone() })
+            }
+            Self::Kafka(connection) => {
+                let committed = kafka::committed(connection)?;
+                let base = match recorded(&committed) {
+                    Some(tuning) => serde_json::from_value(tuning).map_err(|error| {
+                        PortError::Fatal(format!(
+                            "the run there goes by a tuning of another version of evenkeel: {error}"
+                        ))
+                    })?,
+                    None => Tuning::default(),
+                };
+                Ok(InForce { kept: Applied::kept_in(&committed.state), base })
+            }
+        }
+    }
+
+    /// Orders a policy as version `version`, by the name of `by`; it is safe once this returns, and holds once it is
+    /// in force.
+    ///
+    /// # Errors
+    /// `Fatal` if it can never be taken, `Retry` if the brokers or the disk are not there now.
+    pub fn order(&self, policy: &Compiled, version: u64, by: &str) -> Result<(), PortError> {
+        let Compiled { documents, sha256, settings, maintenance } = policy.clone();
+        let (event_time_us, name) = (SystemClock.now_us(), || by.to_owned());
+        let apply = Control::ApplyPolicy { event_time_us, by: name(), version, sha256, documents, settings };
+        let maintenance = maintenance.into_iter().map(|(service, (from_us, to_us))| {
+            let by = name();
+            Control::Maintenance { event_time_us, by, service, from_us, to_us }
+        });
+        let orders = [apply].into_iter().chain(maintenance).collect::<Vec<_>>();
+        let payloads = orders.iter().map(|order| serde_json::to_vec(order).expect("an order is JSON"));
+        match self {
+            Self::Kafka(connection) => {
+                let mut producer = RecordProducer::new(connection.clone())?;
+                let partition = Partition { topic: Topic::Control, partition: 0 };
+                payloads.into_iter().try_for_each(|it| producer.send(partition, event_time_us, b"", &it))?;
+                producer.flush(SAFE_WITHIN)
+            }
+            Self::Directory(directory, _) => {
+                let mut inputs = InputWriter::new(directory);
+                let partition = Partition { topic: Topic::Control, partition: PARTITION };
+                payloads.into_iter().try_for_each(|it| inputs.append(partition, event_time_us, b"", &it))?;
+                inputs.sync()
+            }
+        }
+    }
+}

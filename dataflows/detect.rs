@@ -10,7 +10,7 @@ use crate::state::from_json;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::{Detection, Judgement, Latch, Turn, Volume};
 use evenkeel_detectors::{judge_burst, judge_errors, judge_latency, judge_traffic};
-use evenkeel_schemas::{Decision, Detector, Key, KeyId, Statistics, Verdict};
+use evenkeel_schemas::{Decision, Detector, Dimension, Key, KeyId, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -19,6 +19,13 @@ const FORGET_US: i64 = 60 * TICK_US;
 
 /// Spans of a key of few requests are so far apart that they do not overlap, µs.
 const APART_US: i64 = 10 * TICK_US;
+
+/// A burst that stands and comes back after so long without one is worth a word: whoever was sent no traffic, and is tried
+/// again, fails again, µs. Open ticks hold less than half of that.
+const AGAIN_US: i64 = 5 * TICK_US;
+
+/// The reason of that word.
+pub(crate) const AGAIN: &str = "burst_again";
 
 /// Judges keys against themselves.
 pub(crate) struct Detect {
@@ -32,6 +39,9 @@ pub(crate) struct Detect {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latches {
     burst: Latch<Verdict>,
+    /// When the open ticks last held a burst, µs; kept only while it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    burst_us: Option<i64>,
     errors: Latch<Verdict>,
     latency: Latch<Verdict>,
     #[serde(default)]
@@ -107,6 +117,7 @@ impl Machine for Detect {
             }
         }
         state.seen_us = state.fires().then_some(now.now_us);
+        state.burst_us = state.burst_us.filter(|_| state.burst.said().is_some());
     }
 
     fn alarm(&self, state: &Latches) -> Option<i64> {
@@ -139,11 +150,18 @@ impl Detect {
         said: &mut Vec<Verdict>,
     ) {
         let judgement = self.muted(key, at_us, judge_burst(requests, errors, &self.limits));
-        if state.burst.said().is_none() && judgement.fires {
-            let evidence = format!("{errors} errors in {requests} requests of the open ticks");
-            let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
-            state.burst.fire(verdict.clone());
-            said.push(verdict);
+        if !judgement.fires {
+            return;
+        }
+        let evidence = || format!("{errors} errors in {requests} requests of the open ticks");
+        let verdict = |reason| verdict(key, Detector::ErrorBurst, reason, at_us, evidence());
+        let before_us = state.burst_us.replace(at_us);
+        if state.burst.said().is_none() {
+            state.burst.fire(verdict(judgement.reason));
+            said.push(verdict(judgement.reason));
+        } else if before_us.is_some_and(|before_us| at_us >= before_us + AGAIN_US) {
+            // It is no news for people: the verdict stands. Whoever tries the key has to know.
+            said.push(Verdict { decision: Decision::Hold, ..verdict(AGAIN) });
         }
     }
 
@@ -244,7 +262,7 @@ impl Detect {
         for latch in [&mut state.burst, &mut state.errors, &mut state.latency] {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
-        state.judged = None;
+        (state.judged, state.burst_us) = (None, None);
     }
 }
 
@@ -307,6 +325,17 @@ pub(crate) fn verdict(key: &Key, detector: Detector, reason: &str, at_us: i64, e
     Verdict { key, detector, decision: Decision::Fire, reason, at_us, since_us: at_us, evidence }
 }
 
+/// What errors came back at, if that is what a verdict says: a node, or a service.
+pub(crate) fn comes_back(verdict: &Verdict) -> Option<&str> {
+    let is_again = verdict.detector == Detector::ErrorBurst && verdict.reason == AGAIN;
+    let target = match verdict.key.0.keys().copied().collect::<Vec<_>>().as_slice() {
+        [Dimension::Service] => Some(Dimension::Service),
+        [Dimension::Service, Dimension::Node] => Some(Dimension::Node),
+        _ => None,
+    };
+    target.filter(|_| is_again).and_then(|dimension| verdict.key.get(dimension))
+}
+
 /// The verdict that ends what `began` began.
 pub(crate) fn cleared(began: Verdict, at_us: i64, reason: &str) -> Verdict {
     Verdict { decision: Decision::Clear, reason: reason.to_owned(), at_us, ..began }
@@ -321,4 +350,30 @@ pub(crate) fn frozen(state: &[u8]) -> Option<Frozen> {
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
     let Latches { burst, errors, latency, traffic, .. } = from_json(state);
     [burst, errors, latency, traffic].iter().filter_map(|latch| latch.said().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_schemas::Epoch;
+
+    #[test]
+    fn a_burst_that_comes_back_while_it_stands_is_held_with_a_word_and_nothing_else() {
+        let machine =
+            Detect { limits: Detection::default(), ending: Detection::default(), intervals: Intervals::default() };
+        let key = Arc::new(Key::new([(Dimension::Service, "app"), (Dimension::Node, "s1")]));
+        let (id, mut state) = (key.id(), Latches::default());
+        let mut hear = |now_us: i64| {
+            let mut said = Vec::new();
+            let now = Moment { epoch: Epoch(1), now_us, warm: false };
+            let input = Observation::Errors { at_us: now_us, requests: 10, errors: 10 };
+            machine.hear(&id, &mut state, (input, Arc::clone(&key)), now, &mut said);
+            said.iter().map(|verdict| (verdict.decision, comes_back(verdict).map(str::to_owned))).collect::<Vec<_>>()
+        };
+        assert_eq!(hear(0), [(Decision::Fire, None)]);
+        // It goes on.
+        assert_eq!((hear(AGAIN_US - 1), hear(2 * AGAIN_US - 2)), (vec![], vec![]));
+        assert_eq!(hear(3 * AGAIN_US), [(Decision::Hold, Some("s1".to_owned()))]);
+        assert_eq!(hear(3 * AGAIN_US + 1), []);
+    }
 }

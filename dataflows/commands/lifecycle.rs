@@ -32,6 +32,11 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// What it was said for.
+    pub fn episode(&self) -> String {
+        self.episode.clone()
+    }
+
     /// Whether it opened a circuit, and is to be verified once that closed.
     fn awaits_circuit(&self) -> bool {
         self.command.kind == CommandKind::TripCircuit && self.command.state == CommandState::Acknowledged

@@ -51,7 +51,7 @@ pub(crate) enum Word {
         by: String,
         approved: bool,
     },
-    /// Errors came back at a node, or at the service, after a while without: in a trial, if there is one.
+    /// A burst of errors at a node, or at the service, after a while without: in a trial, if there is one.
     Errors(String),
     /// What was given up may be tried again.
     Resumed,
@@ -263,20 +263,22 @@ impl Commands {
     /// is open they are stragglers.
     fn came_back(&self, service: &str, state: &mut Service, target: &str, now: Moment, said: &mut Vec<Command>) {
         let place = slot(CommandKind::TripCircuit, target);
+        // Else it was not evenkeel that took it out, or what it was for is over: then the next episode tells.
+        let Some(live) = state.live.get(&place).filter(|live| live.command.state == CommandState::Acknowledged) else {
+            return;
+        };
         match state.circuits.get(target) {
             Some(circuit) if circuit.half_open => {
-                let incident_id = circuit.incident_id.clone();
-                let episode = state.live.get(&place).map_or_else(String::new, Live::episode);
+                let (incident_id, episode) = (circuit.incident_id.clone(), live.episode());
                 let reason = (incident_id.as_str(), episode.as_str(), "errors came back in the trial");
+                // Replicas may have gone meanwhile.
+                let target = if self.may_trip(service, state, target) { target } else { service };
                 self.say(service, state, (CommandKind::TripCircuit, target), reason, now, said);
             }
             Some(_) => {}
             None => {
-                let is_done = |live: &Live| live.command.state == CommandState::Acknowledged;
-                if state.live.get(&place).is_some_and(is_done) {
-                    let live = state.live.remove(&place).expect("just found");
-                    self.failed(service, state, live, "errors came back once it closed", now, said);
-                }
+                let live = state.live.remove(&place).expect("just found");
+                self.failed(service, state, live, "errors came back once it closed", now, said);
             }
         }
     }

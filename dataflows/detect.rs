@@ -25,7 +25,7 @@ const APART_US: i64 = 10 * TICK_US;
 const AGAIN_US: i64 = 5 * TICK_US;
 
 /// The reason of that word.
-pub(crate) const AGAIN: &str = "burst_again";
+const AGAIN: &str = "burst_again";
 
 /// Judges keys against themselves.
 pub(crate) struct Detect {
@@ -325,15 +325,16 @@ pub(crate) fn verdict(key: &Key, detector: Detector, reason: &str, at_us: i64, e
     Verdict { key, detector, decision: Decision::Fire, reason, at_us, since_us: at_us, evidence }
 }
 
-/// What errors came back at, if that is what a verdict says: a node, or a service.
-pub(crate) fn comes_back(verdict: &Verdict) -> Option<&str> {
-    let is_again = verdict.detector == Detector::ErrorBurst && verdict.reason == AGAIN;
+/// What a burst begins at, or comes back at, if that is what a verdict says: a node, or a service.
+pub(crate) fn bursts(verdict: &Verdict) -> Option<&str> {
+    let begins = verdict.decision == Decision::Fire || verdict.reason == AGAIN;
+    let is_burst = verdict.detector == Detector::ErrorBurst && begins;
     let target = match verdict.key.0.keys().copied().collect::<Vec<_>>().as_slice() {
         [Dimension::Service] => Some(Dimension::Service),
         [Dimension::Service, Dimension::Node] => Some(Dimension::Node),
         _ => None,
     };
-    target.filter(|_| is_again).and_then(|dimension| verdict.key.get(dimension))
+    target.filter(|_| is_burst).and_then(|dimension| verdict.key.get(dimension))
 }
 
 /// The verdict that ends what `began` began.
@@ -368,9 +369,9 @@ mod tests {
             let now = Moment { epoch: Epoch(1), now_us, warm: false };
             let input = Observation::Errors { at_us: now_us, requests: 10, errors: 10 };
             machine.hear(&id, &mut state, (input, Arc::clone(&key)), now, &mut said);
-            said.iter().map(|verdict| (verdict.decision, comes_back(verdict).map(str::to_owned))).collect::<Vec<_>>()
+            said.iter().map(|verdict| (verdict.decision, bursts(verdict).map(str::to_owned))).collect::<Vec<_>>()
         };
-        assert_eq!(hear(0), [(Decision::Fire, None)]);
+        assert_eq!(hear(0), [(Decision::Fire, Some("s1".to_owned()))]);
         // It goes on.
         assert_eq!((hear(AGAIN_US - 1), hear(2 * AGAIN_US - 2)), (vec![], vec![]));
         assert_eq!(hear(3 * AGAIN_US), [(Decision::Hold, Some("s1".to_owned()))]);

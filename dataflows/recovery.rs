@@ -5,7 +5,7 @@ use crate::Output;
 use crate::active::CauseChange;
 use crate::chain::Draft;
 use crate::commands::{Commands, Word};
-use crate::detect::comes_back;
+use crate::detect::bursts;
 use crate::epochs::{Epochs, Moment};
 use crate::incidents::{Incidents, News as IncidentNews, Situation};
 use crate::known::Known;
@@ -159,7 +159,8 @@ impl Services {
         orders.sort();
         orders.iter().for_each(|order| self.commands.machine.policy.hear(&order.control));
         words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
-        let back = verdicts.iter().filter_map(|it| Some((it.key.service().to_owned(), comes_back(it)?.to_owned())));
+        // What is wrong with a service may be the same as before, and no news; whether a trial fails, its node alone tells.
+        let back = verdicts.iter().filter_map(|it| Some((it.key.service().to_owned(), bursts(it)?.to_owned())));
         words.extend(back.map(|(service, target)| (service, Word::Errors(target))));
         let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
         if let Some(keeper) = &mut self.policy {

@@ -222,7 +222,7 @@ impl Commands {
     }
 
     /// Whether a circuit may open: that of a whole service always, that of a node while it can be spared.
-    fn may_trip(&self, service: &str, state: &Service, target: &str) -> bool {
+    pub(super) fn may_trip(&self, service: &str, state: &Service, target: &str) -> bool {
         target == service || self.spare(state, target)
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A web server for closed.py, one process that listens on some ports and can be told to fail on each: server.py NAME PORT…
 
-/_ctl/MODE on a port: ok, 500 (every new request) or close (hangs up instead of an answer). /health stays 200. /sleep/MS
+/_ctl/MODE on a port: ok, 500 (every new request) or garbage (what is no HTTP). /health stays 200. /sleep/MS
 answers that late, and 200, for it began before. Every answer says who gave it: `x-server: NAME`.
 """
 import asyncio
@@ -20,8 +20,8 @@ async def serve(name, port):
                     mode = path.removeprefix("/_ctl/")
                 elif path.startswith("/sleep/"):
                     await asyncio.sleep(int(path.removeprefix("/sleep/")) / 1000)
-                elif mode == "close" and path != "/health":
-                    return writer.transport.abort()
+                elif mode == "garbage" and path == "/":
+                    return writer.write(b"garbage\r\n\r\n")
                 failed = mode == "500" and path == "/"
                 status = "500 Internal Server Error" if failed else "200 OK"
                 writer.write(f"HTTP/1.1 {status}\r\nx-server: {name}\r\nContent-Length: 0\r\n\r\n".encode())

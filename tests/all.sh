@@ -143,8 +143,8 @@ if [ -z "${LONG:-}" ]; then
 else
   step "20 kills of evenkeel and 5 of the broker" env EVENKEEL_BIN="$evenkeel" python3 tests/kill.py
   if ! missing haproxy kcat >/dev/null; then
-    step "20 faults behind HAProxy, 50 kills of evenkeel: every command once" env EVENKEEL_BIN="$evenkeel" \
-      python3 tests/haproxy/closed.py --faults 20 --at-once 4 --kills 50 --kill-every 12 --connections 0
+    step "10 faults behind HAProxy, 50 kills of evenkeel: every command once" env EVENKEEL_BIN="$evenkeel" \
+      python3 tests/haproxy/closed.py --faults 10 --at-once 5 --rate 80 --kills 50 --kill-every 3 --connections 0
   fi
   step "ten minutes at 100,000 events/s: flat memory" env EVENKEEL_BIN="$evenkeel" python3 tests/soak.py
   step "an hour at 10,000 requests/s in Parquet: every row once, no small files" env EVENKEEL_BIN="$evenkeel" python3 tests/hour.py

@@ -20,8 +20,9 @@
 //!   server on trial does not count as one that serves.
 //! * Success is what HAProxy shows afterwards, not what it answers: its answers to the same command are empty, or not, on
 //!   success, and empty on some failures.
-//! * A HAProxy that is started anew, or reloaded, has forgotten. It is asked ten times a second who it is ([`RESTART_LOOK`]); if it
-//!   is another, what was taken out is taken out again. What a person changed there by hand is left.
+//! * A HAProxy that is started anew, or reloaded, has forgotten. It is asked ten times a second who it is
+//!   ([`RESTART_LOOK`]); if it is another, what was taken out is taken out again. What a person changed there by hand is
+//!   left.
 
 mod actuator;
 mod book;

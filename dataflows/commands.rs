@@ -1,14 +1,18 @@
 //! `commands`: situations in; commands out, one live one per target and kind (law L8).
 //!
 //! A circuit goes closed → open → half-open → closed. It opens for an episode of errors, stays open `open_s`, is tried
-//! for `trial_s`, and closes if no new episode of errors named it meanwhile. Every other command is said once and then
-//! not again for `cooldown_s`; what becomes of it then, see [`lifecycle`].
+//! for `trial_s`, and closes if errors did not come back meanwhile; if they do, it opens again, each time for longer. Every
+//! other command is said once and then not again for `cooldown_s`; what becomes of it then, see [`lifecycle`].
 //!
 //! # Decision
 //! The last healthy replica is never taken out, nor more of them than `max_out_percent`, this one counted: else the circuit
 //! of the whole service is opened instead (its callers then use their fallback). Replicas are the nodes counted as keys. A
 //! service that cannot spare a node is better off answering late than on too few nodes, which would fail one by one; Envoy
 //! ends outlier ejection at the same half by default.
+//!
+//! A trial that fails is no failure of the command that opened the circuit: that one keeps the errors from the users, and
+//! what is tried is whether it is needed still. So it is not counted as futile; as Envoy's ejections do, the circuit opens
+//! for `open_s` more with every trial in a row that failed, up to [`MAX_OPEN_S`].
 
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
@@ -24,6 +28,9 @@ mod lifecycle;
 mod tests;
 
 use lifecycle::Live;
+
+/// A circuit stays open no longer before it is tried, s: Envoy's `max_ejection_time`.
+const MAX_OPEN_S: i64 = 300;
 
 /// Decides about commands; keyed by service.
 pub(crate) struct Commands {
@@ -45,6 +52,8 @@ pub(crate) enum Word {
         by: String,
         approved: bool,
     },
+    /// A burst of errors at a node, or at the service, after a while without: in a trial, if there is one.
+    Errors(String),
     /// What was given up may be tried again.
     Resumed,
     /// What is wrong with the service: seen for the first time, or differently, or over.
@@ -80,6 +89,9 @@ struct Circuit {
     half_open: bool,
     /// When it moves on, µs.
     next_us: i64,
+    /// How many trials in a row failed.
+    #[serde(default)]
+    failed: u32,
 }
 
 /// What is kept of a service.
@@ -127,6 +139,7 @@ impl Machine for Commands {
             Word::Decided { command_id, by, approved, .. } => {
                 self.decided(key, state, (&command_id, by, approved), now, said);
             }
+            Word::Errors(target) => self.came_back(key, state, &target, now, said),
             Word::Resumed => {
                 state.frozen.clear();
                 state.futile.clear();
@@ -233,11 +246,8 @@ impl Commands {
                 return;
             }
             let live = state.live.remove(&place).expect("just found");
-            self.failed(service, state, live, "errors came back in the trial", now, said);
-            // It was said once more already, or given up.
-            if state.live.contains_key(&place) || state.is_given_up(service, target) {
-                return;
-            }
+            state.futile.remove(target);
+            lifecycle::end(live, CommandState::Done, "it helped; errors came back in the trial", now, said);
         }
         state.cooling.insert(place, now.now_us + self.times().cooldown_s * TICK_US);
         let command = self.command(service, (kind, target), incident_id, reason.to_owned(), now);
@@ -246,9 +256,36 @@ impl Commands {
 
     /// A circuit opens.
     fn open(&self, state: &mut Service, trip: &Command, now_us: i64) {
-        let next_us = now_us + self.times().open_s * TICK_US;
-        let circuit = Circuit { incident_id: trip.incident_id.clone(), half_open: false, next_us };
-        state.circuits.insert(trip.target.clone(), circuit);
+        let tried = state.circuits.get(&trip.target).filter(|circuit| circuit.half_open);
+        let failed = tried.map_or(0, |circuit| circuit.failed.saturating_add(1));
+        let longest_s = self.times().open_s.max(MAX_OPEN_S);
+        let open_s = self.times().open_s.saturating_mul(i64::from(failed) + 1).min(longest_s);
+        let (incident_id, next_us) = (trip.incident_id.clone(), now_us + open_s * TICK_US);
+        state.circuits.insert(trip.target.clone(), Circuit { incident_id, half_open: false, next_us, failed });
+    }
+
+    /// Errors came back at a target: in its trial the circuit opens again; after it closed, opening it did not help. While it
+    /// is open they are stragglers.
+    fn came_back(&self, service: &str, state: &mut Service, target: &str, now: Moment, said: &mut Vec<Command>) {
+        let place = slot(CommandKind::TripCircuit, target);
+        // Else it was not evenkeel that took it out, or what it was for is over: then the next episode tells.
+        let Some(live) = state.live.get(&place).filter(|live| live.command.state == CommandState::Acknowledged) else {
+            return;
+        };
+        match state.circuits.get(target) {
+            Some(circuit) if circuit.half_open => {
+                let (incident_id, episode) = (circuit.incident_id.clone(), live.episode());
+                let reason = (incident_id.as_str(), episode.as_str(), "errors came back in the trial");
+                // Replicas may have gone meanwhile.
+                let target = if self.may_trip(service, state, target) { target } else { service };
+                self.say(service, state, (CommandKind::TripCircuit, target), reason, now, said);
+            }
+            Some(_) => {}
+            None => {
+                let live = state.live.remove(&place).expect("just found");
+                self.failed(service, state, live, "errors came back once it closed", now, said);
+            }
+        }
     }
 
     /// Moves a circuit on: open → half-open → closed.

@@ -34,6 +34,9 @@ pub(crate) struct Detect {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latches {
     pub burst: Latch<Verdict>,
+    /// When the open ticks last held a burst, µs; kept only while it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst_us: Option<i64>,
     #[serde(flatten)]
     pub judged: Judged,
     #[serde(default, skip_serializing_if = "Past::is_empty")]
@@ -153,6 +156,7 @@ impl Machine for Detect {
             }
         }
         state.seen_us = state.fires().then_some(now.now_us);
+        state.burst_us = state.burst_us.filter(|_| state.burst.said().is_some());
         news.extend(said.drain(..).map(News::Verdict));
     }
 
@@ -185,24 +189,6 @@ impl Machine for Detect {
 }
 
 impl Detect {
-    fn burst(
-        &self,
-        key: &Key,
-        state: &mut Latches,
-        (at_us, open_us): (i64, i64),
-        (requests, errors): (i64, i64),
-        said: &mut Vec<Verdict>,
-    ) {
-        let judgement = self.muted(key, at_us, judge_burst(requests, errors, &self.limits));
-        if state.burst.said().is_none() && judgement.fires {
-            let evidence = format!("{errors} errors in {requests} requests of the open ticks");
-            let verdict = verdict(key, Detector::ErrorBurst, judgement.reason, at_us, evidence);
-            state.burst.fire(verdict.clone());
-            state.past.burst_began(open_us);
-            said.push(verdict);
-        }
-    }
-
     fn tick(&self, key: &Key, state: &mut Latches, told: &Told, (said, news): (&mut Vec<Verdict>, &mut Vec<News>)) {
         let Told { at_us, busy, span, .. } = told;
         let (at_us, busy) = (*at_us, *busy);
@@ -306,7 +292,7 @@ impl Detect {
     }
 
     /// During maintenance nothing is said.
-    fn muted(&self, key: &Key, at_us: i64, judgement: Judgement) -> Judgement {
+    pub fn muted(&self, key: &Key, at_us: i64, judgement: Judgement) -> Judgement {
         self.intervals.held(key.service(), at_us - 1, judgement)
     }
 
@@ -314,7 +300,7 @@ impl Detect {
         for latch in [&mut state.burst, &mut state.judged.errors, &mut state.judged.latency] {
             said.extend(latch.clear().map(|began| cleared(began, at_us, reason)));
         }
-        state.judged.judged = None;
+        (state.judged.judged, state.burst_us) = (None, None);
         state.close(at_us);
     }
 }

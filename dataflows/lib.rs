@@ -19,6 +19,7 @@ mod active;
 mod amend;
 mod batch;
 mod budgets;
+mod bursts;
 mod chain;
 mod commands;
 mod decoder;

@@ -3,6 +3,7 @@
 
 use crate::Output;
 use crate::active::CauseChange;
+use crate::bursts::bursts;
 use crate::chain::Draft;
 use crate::commands::{Commands, Word};
 use crate::epochs::{Epochs, Moment};
@@ -160,6 +161,9 @@ impl Services {
         orders.sort();
         self.obey(now, &orders, drafts, put);
         words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
+        // What is wrong with a service may be the same as before, and no news; whether a trial fails, its node alone tells.
+        let back = verdicts.iter().filter_map(|it| Some((it.key.service().to_owned(), bursts(it)?.to_owned())));
+        words.extend(back.map(|(service, target)| (service, Word::Errors(target))));
         let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
 
         let news = IncidentNews { situations, touched, topology: &self.topology, known: &self.known };

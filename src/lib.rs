@@ -1,5 +1,6 @@
 //! The shell of evenkeel: moves epochs between the world and the core.
 
+pub mod act;
 pub mod alerts;
 pub mod cli;
 pub mod cluster;

@@ -11,7 +11,7 @@
 use evenkeel_dataflows::{Batch, Changes};
 use evenkeel_schemas::{Binding, Cut, Dataset, Partition};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What went wrong at a port, by what the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +174,33 @@ pub trait OutputLog: Send {
     /// # Errors
     /// `Retry` if the log cannot be reached now, `Fatal` if it is damaged: says file and position.
     fn read(&mut self, dataset: Dataset, partition: u32, offset: u64, limit: usize) -> Result<Vec<Row>, PortError>;
+
+    /// As [`OutputLog::read`], but waits at most `wait` for the first output; the partition may be empty so far. The default
+    /// looks every [`LOOK`].
+    ///
+    /// # Errors
+    /// As [`OutputLog::read`].
+    fn read_on(
+        &mut self,
+        dataset: Dataset,
+        partition: u32,
+        offset: u64,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Row>, PortError> {
+        let begun = Instant::now();
+        loop {
+            let rows = self.read(dataset, partition, offset, limit)?;
+            if !rows.is_empty() || begun.elapsed() >= wait {
+                return Ok(rows);
+            }
+            std::thread::sleep(LOOK.min(wait));
+        }
+    }
 }
+
+/// So often a log that cannot wake its reader is looked at: a look costs some ten microseconds.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What time it is. The core never asks: the answer goes into bindings.
 pub trait Clock: Send {

@@ -16,13 +16,56 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// Says audit events in somebody's name.
 pub struct Reporter {
-    target: Target,
+    inbox: Inbox,
     actor: String,
 }
 
+/// Where events are put for the pipeline, for programs beside it.
+pub struct Inbox(Target);
+
 enum Target {
     Kafka(RecordProducer),
-    Embedded(InputWriter, Partition),
+    /// With the number of the partition that is this program's alone.
+    Embedded(InputWriter, u32),
+}
+
+impl Inbox {
+    /// Topics on the brokers of `connection`.
+    ///
+    /// # Errors
+    /// `Fatal` if a property of the connection is wrong.
+    pub fn on_kafka(connection: Connection) -> Result<Self, PortError> {
+        Ok(Self(Target::Kafka(RecordProducer::new(connection)?)))
+    }
+
+    /// The inputs of a data directory; a partition there has one writer.
+    pub fn in_directory(directory: &Path, partition: u32) -> Self {
+        Self(Target::Embedded(InputWriter::new(directory), partition))
+    }
+
+    /// Puts an event into a topic; it is safe once [`Inbox::flush`] returns.
+    ///
+    /// # Errors
+    /// `Fatal` if it can never be taken, `Retry` if the disk fails.
+    pub fn send(&mut self, topic: Topic, event_time_us: i64, payload: &[u8]) -> Result<(), PortError> {
+        match &mut self.0 {
+            Target::Kafka(producer) => producer.send(Partition { topic, partition: 0 }, event_time_us, b"", payload),
+            Target::Embedded(inputs, number) => {
+                inputs.append(Partition { topic, partition: *number }, event_time_us, b"", payload)
+            }
+        }
+    }
+
+    /// Waits until everything that was sent is safe.
+    ///
+    /// # Errors
+    /// `Retry` if the broker or the disk is not there now.
+    pub fn flush(&mut self) -> Result<(), PortError> {
+        match &mut self.0 {
+            Target::Kafka(producer) => producer.flush(SAFE_WITHIN),
+            Target::Embedded(inputs, _) => inputs.sync(),
+        }
+    }
 }
 
 /// Who writes into a data directory; each has a partition of its own there, for a partition has one writer.
@@ -42,13 +85,12 @@ impl Reporter {
     /// # Errors
     /// `Fatal` if a property of the connection is wrong.
     pub fn to_kafka(connection: Connection, actor: &str) -> Result<Self, PortError> {
-        Ok(Self { target: Target::Kafka(RecordProducer::new(connection)?), actor: cut(actor) })
+        Ok(Self { inbox: Inbox::on_kafka(connection)?, actor: cut(actor) })
     }
 
     /// To a data directory.
     pub fn to_directory(directory: &Path, writer: Writer, actor: &str) -> Self {
-        let partition = Partition { topic: Topic::AuditEvents, partition: writer as u32 };
-        Self { target: Target::Embedded(InputWriter::new(directory), partition), actor: cut(actor) }
+        Self { inbox: Inbox::in_directory(directory, writer as u32), actor: cut(actor) }
     }
 
     /// Says an event of now; it is safe once [`Reporter::flush`] returns.
@@ -60,12 +102,7 @@ impl Reporter {
         let (actor, entity) = (self.actor.clone(), cut(entity));
         let event = AuditEvent { event_time_us, event_type, op: op.to_owned(), actor, entity, detail };
         let payload = serde_json::to_vec(&event).expect("an event of ours is JSON");
-        match &mut self.target {
-            Target::Kafka(producer) => {
-                producer.send(Partition { topic: Topic::AuditEvents, partition: 0 }, event_time_us, b"", &payload)
-            }
-            Target::Embedded(inputs, partition) => inputs.append(*partition, event_time_us, b"", &payload),
-        }
+        self.inbox.send(Topic::AuditEvents, event_time_us, &payload)
     }
 
     /// Waits until everything that was said is safe.
@@ -73,10 +110,7 @@ impl Reporter {
     /// # Errors
     /// `Retry` if the broker or the disk is not there now.
     pub fn flush(&mut self) -> Result<(), PortError> {
-        match &mut self.target {
-            Target::Kafka(producer) => producer.flush(SAFE_WITHIN),
-            Target::Embedded(inputs, _) => inputs.sync(),
-        }
+        self.inbox.flush()
     }
 }
 

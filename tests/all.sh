@@ -127,6 +127,8 @@ if why=$(missing haproxy kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missi
   skip "HAProxy loop" "$why"
 else
   step "HAProxy loop: a failing server is found and heals" env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/loop.py
+  step "HAProxy loop, closed: servers that fail are taken out, tried and brought back; nobody's connection is cut" \
+    env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/closed.py
 fi
 
 if why=$(missing psql kcat java mvn); then
@@ -144,6 +146,10 @@ if [ -z "${LONG:-}" ]; then
   skip "kill -9 of evenkeel and broker; ten minutes of load; an hour in Parquet" "LONG=1 runs them, half an hour and 10 GB"
 else
   step "20 kills of evenkeel and 5 of the broker" env EVENKEEL_BIN="$evenkeel" python3 tests/kill.py
+  if ! missing haproxy kcat >/dev/null; then
+    step "10 faults behind HAProxy, 50 kills of evenkeel: every command once" env EVENKEEL_BIN="$evenkeel" \
+      python3 tests/haproxy/closed.py --faults 10 --at-once 5 --rate 80 --kills 50 --kill-every 3 --connections 0
+  fi
   step "ten minutes at 100,000 events/s: flat memory" env EVENKEEL_BIN="$evenkeel" python3 tests/soak.py
   step "an hour at 10,000 requests/s in Parquet: every row once, no small files" env EVENKEEL_BIN="$evenkeel" python3 tests/hour.py
 fi

@@ -32,6 +32,11 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// What it was said for.
+    pub fn episode(&self) -> String {
+        self.episode.clone()
+    }
+
     /// Whether it opened a circuit, and is to be verified once that closed.
     fn awaits_circuit(&self) -> bool {
         self.command.kind == CommandKind::TripCircuit && self.command.state == CommandState::Acknowledged
@@ -217,7 +222,7 @@ impl Commands {
     }
 
     /// Whether a circuit may open: that of a whole service always, that of a node while it can be spared.
-    fn may_trip(&self, service: &str, state: &Service, target: &str) -> bool {
+    pub(super) fn may_trip(&self, service: &str, state: &Service, target: &str) -> bool {
         target == service || self.spare(state, target)
     }
 }

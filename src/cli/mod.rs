@@ -4,6 +4,7 @@
 //! default, one JSON object with `-o json`. Exit codes: 0 well, 1 not well (what was checked is not as it should be),
 //! 2 unusable (wrong arguments, unreachable, unreadable).
 
+mod act;
 mod alert;
 mod audit;
 mod cold;
@@ -77,6 +78,9 @@ enum Command {
     /// Tell receivers of incidents: Alertmanager, PagerDuty, Slack, webhooks; serve what amtool and a status page ask for.
     #[command(after_help = ALERT_EXAMPLES)]
     Alert(alert::AlertArgs),
+    /// Carry out commands at HAProxy: take a server out, try it, bring it back; answer what came of each.
+    #[command(after_help = ACT_EXAMPLES)]
+    Act(act::ActArgs),
     #[command(flatten)]
     Cold(ColdCommand),
     /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
@@ -138,6 +142,9 @@ const ALERT_EXAMPLES: &str = "Example:
   evenkeel alert --data ./demo --config receivers.toml
   amtool --alertmanager.url=http://127.0.0.1:9095 alert query
   evenkeel alert --data ./demo --why INC-e7d6e353c1dc";
+
+const ACT_EXAMPLES: &str = "Example:
+  evenkeel act --brokers 127.0.0.1:9092 --haproxy /run/haproxy/admin.sock --state ./act --map s1=app/s1 --map s2=app/s2";
 
 /// Where a broker is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -279,6 +286,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => offline::demo(args, json),
         Command::Run(args) => online::run(args),
         Command::Alert(args) => alert::alert(&args, json),
+        Command::Act(args) => act::act(&args, json),
         Command::Audit(command) => audit::run(command, json),
         Command::Cold(command) => command.run(open_directory, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),

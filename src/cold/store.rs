@@ -1,10 +1,10 @@
 //! [`ColdStore`]: where segments and their manifest lie.
 
-use crate::embedded::disk::{lock, make_directory, retry, sync_directory};
+use crate::embedded::disk::{lock, make_directory, replace_file, retry, sync_directory};
 use crate::ports::PortError;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -108,12 +108,7 @@ impl ColdStore for DirectoryStore {
         let (path, draft) = (self.path(name)?, self.directory.join(DRAFT));
         let parent = path.parent().expect("a joined path has a parent");
         make_directory(parent)?;
-        let written = File::create(&draft).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-        written.map_err(retry("write", &draft))?;
-        // A crash here leaves a draft, which the next put overwrites.
-        std::fs::rename(&draft, &path).map_err(retry("rename the draft to", &path))?;
-        // A crash here leaves the old value or the new one, each whole.
-        sync_directory(parent)
+        replace_file(&path, &draft, bytes)
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {

@@ -2,7 +2,7 @@
 
 use crate::ports::PortError;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Turns an error into what the caller must do: wait for a better disk.
@@ -33,6 +33,16 @@ pub fn make_directory(path: &Path) -> Result<(), PortError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(retry("make the directory", path)(error)),
         _ => sync_directory(parent.unwrap_or(Path::new("."))),
     }
+}
+
+/// Writes a file whole in place of the one before, durably, by way of a draft beside it.
+pub fn replace_file(path: &Path, draft: &Path, bytes: &[u8]) -> Result<(), PortError> {
+    let written = File::create(draft).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(retry("write", draft))?;
+    // A crash here leaves a draft, which the next one overwrites.
+    std::fs::rename(draft, path).map_err(retry("rename the draft to", path))?;
+    // A crash here leaves the old file or the new one, each whole.
+    sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 /// The segment that begins at `base`.

@@ -6,6 +6,7 @@ use super::reader::{Reader, extents};
 use crate::ports::{OutputLog, PortError, Row};
 use evenkeel_schemas::Dataset;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Committed outputs, from Kafka. Reading on where the last read of a partition ended is cheap; any other place costs a
 /// new reader.
@@ -59,6 +60,22 @@ impl OutputLog for KafkaOutputs {
             self.open.remove(&(dataset, partition));
         }
         read.map(|_| rows)
+    }
+
+    fn read_on(
+        &mut self,
+        dataset: Dataset,
+        partition: u32,
+        offset: u64,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Row>, PortError> {
+        let mut rows = Vec::new();
+        let read = self.reader(dataset, partition, offset)?.await_some(limit, wait, |message| rows.push(row(message)));
+        if read.is_err() {
+            self.open.remove(&(dataset, partition));
+        }
+        read.map(|()| rows)
     }
 }
 

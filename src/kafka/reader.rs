@@ -122,6 +122,16 @@ impl Reader {
         )))
     }
 
+    /// Hands at most `limit` records to `each`, waiting at most `wait` for the first: the broker's answer ends the wait.
+    pub(super) fn await_some(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), PortError> {
+        self.take(limit, wait, &mut each).map(drop)
+    }
+
     /// One turn: how many records, and whether it got on without one.
     fn take(
         &mut self,

@@ -1,0 +1,148 @@
+//! [`Book`]: what the actuator knows, and the [`Store`] in which it outlives its process.
+
+use super::hands::Wanted;
+use super::map::Map;
+use crate::embedded::disk::{lock, make_directory, replace_file};
+use crate::ports::PortError;
+use evenkeel_schemas::{Command, CommandKind, CommandState, Mode, Outcome};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// So many commands are remembered that came to an end here. One that comes again after so many others has a fence that is
+/// too old, or has expired.
+const MAX_DONE: usize = 4_096;
+
+/// Most commands that wait for a HAProxy that is away; further ones fail at once.
+const MAX_WAITING: usize = 1_024;
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The answer.
+    pub outcome: Outcome,
+    /// Whether it was said.
+    pub said: bool,
+}
+
+/// What is known. It is stored as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// Commands that had expired when the first process began are nobody's to answer, µs.
+    pub since_us: i64,
+    /// The next offset to read, by partition.
+    pub offsets: BTreeMap<u32, u64>,
+    /// The newest fence that was seen, by target.
+    pub fences: BTreeMap<String, u64>,
+    /// What is wanted of the servers of a target, where that is not as configured.
+    pub wanted: BTreeMap<String, Wanted>,
+    /// Commands that wait, in the order in which they came.
+    pub waiting: Vec<Command>,
+    /// What came of the last commands, oldest first.
+    pub done: VecDeque<Done>,
+    /// Which process of each HAProxy was spoken to last.
+    pub pids: BTreeMap<String, u32>,
+}
+
+impl Book {
+    /// A book of a process that begins now.
+    pub fn new(now_us: i64) -> Self {
+        Self { since_us: now_us, ..Self::default() }
+    }
+
+    /// Takes in a word about a command. Only what is issued, mapped, and asks for what HAProxy can do waits to be carried
+    /// out; one that has come to an end no longer does. Returns the command if there is no room for it.
+    pub fn hear(&mut self, command: Command, map: &Map) -> Option<Command> {
+        let Some((target, _)) = map.servers(&command).filter(|_| wanted(command.kind).is_some()) else { return None };
+        if command.state != CommandState::Issued || command.mode == Mode::Observe {
+            self.waiting.retain(|waits| waits.command_id != command.command_id || !command.state.is_over());
+            return None;
+        }
+        let fence = self.fences.entry(target.to_owned()).or_default();
+        *fence = command.fence.max(*fence);
+        let is_known = self.waiting.iter().any(|waits| waits.command_id == command.command_id);
+        if is_known || self.is_done(&command.command_id) || command.expires_us < self.since_us {
+            return None;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            return Some(command);
+        }
+        self.waiting.push(command);
+        None
+    }
+
+    /// Whether a command came to an end here.
+    pub fn is_done(&self, command_id: &str) -> bool {
+        self.done.iter().any(|done| done.outcome.command_id == command_id)
+    }
+
+    /// Why a command is not carried out, if so.
+    pub fn objection(&self, command: &Command, target: &str, now_us: i64) -> Option<String> {
+        let newest = self.fences.get(target).copied().unwrap_or_default();
+        if command.fence < newest {
+            return Some(format!("fence {} is older than {newest}, the newest seen for {target}", command.fence));
+        }
+        (command.expires_us < now_us).then(|| "it expired before it could be carried out".to_owned())
+    }
+
+    /// Remembers what came of a command, to be said.
+    pub fn finish(&mut self, outcome: Outcome) {
+        while self.done.len() >= MAX_DONE {
+            self.done.pop_front();
+        }
+        self.done.push_back(Done { outcome, said: false });
+    }
+}
+
+/// What a kind of command wants of servers; `None` if HAProxy cannot do it.
+pub(super) const fn wanted(kind: CommandKind) -> Option<Wanted> {
+    match kind {
+        CommandKind::TripCircuit => Some(Wanted::Out),
+        CommandKind::HalfOpen => Some(Wanted::Trial),
+        CommandKind::CloseCircuit => Some(Wanted::Full),
+        // A balancer starts nothing.
+        CommandKind::RestartNode | CommandKind::Scale => None,
+    }
+}
+
+/// A directory with the book, for one process at a time.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Takes a directory, made if need be.
+    ///
+    /// # Errors
+    /// `Fatal` if another process has it: two would both act.
+    pub fn open(directory: &Path) -> Result<Self, PortError> {
+        make_directory(directory)?;
+        let lock = lock(directory, "actuator")?;
+        Ok(Self { path: directory.join("actuator.json"), _lock: lock })
+    }
+
+    /// The book; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// `Fatal` if it cannot be read.
+    pub fn load(&self) -> Result<Option<Book>, PortError> {
+        let failed = |why: String| PortError::Fatal(format!("{}: {why}", self.path.display()));
+        match std::fs::read(&self.path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Stores the book, whole or not at all.
+    ///
+    /// # Errors
+    /// `Retry` if the disk fails.
+    pub fn save(&self, book: &Book) -> Result<(), PortError> {
+        let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
+        replace_file(&self.path, &self.path.with_extension("draft"), &bytes)
+    }
+}

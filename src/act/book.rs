@@ -54,7 +54,7 @@ impl Book {
     /// Takes in a word about a command. Only what is issued, mapped, and asks for what HAProxy can do waits to be carried
     /// out; one that has come to an end no longer does. Returns the command if there is no room for it.
     pub fn hear(&mut self, command: Command, map: &Map) -> Option<Command> {
-        let Some((target, _)) = map.servers(&command).filter(|_| wanted(command.kind).is_some()) else { return None };
+        let (target, _) = map.servers(&command).filter(|_| wanted(command.kind).is_some())?;
         if command.state != CommandState::Issued || command.mode == Mode::Observe {
             self.waiting.retain(|waits| waits.command_id != command.command_id || !command.state.is_over());
             return None;

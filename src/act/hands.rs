@@ -73,7 +73,8 @@ impl Hands {
                         tracing::warn!(why, "HAProxy is away; its servers are not looked for");
                         break;
                     }
-                    found => drop(found?),
+                    Err(error) => return Err(error),
+                    Ok(_) => {}
                 }
             }
         }

@@ -79,7 +79,9 @@ impl<C: Clock> Actuator<C> {
             self.store.save(&self.book)?;
         }
         // A crash here says outcomes at the next start.
-        self.say(inbox)?;
+        if self.say(inbox)? {
+            self.store.save(&self.book)?;
+        }
         Ok(acts)
     }
 
@@ -200,19 +202,19 @@ impl<C: Clock> Actuator<C> {
         was_restarted
     }
 
-    /// Says every outcome that was not said; after an error all of them are said again.
-    fn say(&mut self, inbox: &mut Inbox) -> Result<(), PortError> {
+    /// Says every outcome that was not said; whether there was one. After an error all of them are said again.
+    fn say(&mut self, inbox: &mut Inbox) -> Result<bool, PortError> {
         if self.book.done.iter().all(|done| done.said) {
-            return Ok(());
+            return Ok(false);
         }
         for done in self.book.done.iter().filter(|done| !done.said) {
             let payload = serde_json::to_vec(&done.outcome).expect("an outcome of ours is JSON");
             inbox.send(Topic::Outcomes, done.outcome.event_time_us, &payload)?;
         }
         inbox.flush()?;
-        // Stored with whatever comes next: a crash before says them again, and the core takes the first.
+        // A crash here says them again, and the core takes the first.
         self.book.done.iter_mut().for_each(|done| done.said = true);
-        Ok(())
+        Ok(true)
     }
 }
 

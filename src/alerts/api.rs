@@ -96,30 +96,13 @@ async fn status(State(desk): Shared) -> Response {
 }
 
 /// The values of a parameter of a query.
-fn parameters(query: &str, name: &str) -> Result<Vec<String>, String> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).collect()
-}
-
-fn decoded(text: &str) -> Result<String, String> {
-    let wrong = || format!("{text:?} is not percent-encoded UTF-8");
-    let (mut bytes, mut rest) = (Vec::new(), text.bytes());
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (high, low) = digit().zip(digit()).ok_or_else(wrong)?;
-                u8::try_from(high * 16 + low).map_err(|_| wrong())?
-            }
-            plain => plain,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+fn parameters(query: &str, name: &str) -> Vec<String> {
+    let pairs = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    pairs.map(|(_, value)| value.into_owned()).collect()
 }
 
 fn filters(query: &str) -> Result<Vec<Matcher>, String> {
-    parameters(query, "filter")?.iter().map(|text| Matcher::parse(text)).collect()
+    parameters(query, "filter").iter().map(|text| Matcher::parse(text)).collect()
 }
 
 async fn alerts(State(desk): Shared, RawQuery(query): RawQuery) -> Response {
@@ -128,7 +111,7 @@ async fn alerts(State(desk): Shared, RawQuery(query): RawQuery) -> Response {
         Ok(filters) => filters,
         Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
     };
-    let is_wanted = |name: &str| !parameters(&query, name).is_ok_and(|values| values.iter().any(|it| it == "false"));
+    let is_wanted = |name: &str| !parameters(&query, name).iter().any(|it| it == "false");
     let (active, silenced) = (is_wanted("active"), is_wanted("silenced"));
     let book = desk.book();
     let open = book.alerts.values().filter(|alert| alert.paged_us.is_some() && alert.ended_us.is_none());
@@ -198,7 +181,7 @@ async fn add_silence(State(desk): Shared, body: Bytes) -> Response {
 /// A random UUID (version 4), as Alertmanager's silences have.
 fn uuid(mut bytes: [u8; 16]) -> String {
     (bytes[6], bytes[8]) = (bytes[6] & 0x0f | 0x40, bytes[8] & 0x3f | 0x80);
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = hex(&bytes);
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 

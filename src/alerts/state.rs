@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::decision::Decision;
+use crate::embedded::disk::{lock, make_directory, replace_file};
 use crate::ports::PortError;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -30,12 +31,8 @@ impl Store {
     /// # Errors
     /// `Fatal` if it cannot be made or another process has it.
     pub fn open(directory: &Path) -> Result<Self, PortError> {
-        std::fs::create_dir_all(directory).map_err(failed("making", directory))?;
-        let path = directory.join("lock");
-        let lock = File::create(&path).map_err(failed("opening", &path))?;
-        lock.try_lock().map_err(|_| {
-            PortError::Fatal(format!("{}: another process sends these alerts; stop it first", directory.display()))
-        })?;
+        make_directory(directory)?;
+        let lock = lock(directory, "process that sends these alerts")?;
         Ok(Self { directory: directory.to_owned(), _lock: Some(lock) })
     }
 
@@ -62,19 +59,13 @@ impl Store {
     /// Writes the decisions that wait, then the book.
     ///
     /// # Errors
-    /// `Fatal` if the disk fails.
+    /// `Retry` or `Fatal` if the disk fails.
     pub fn save(&self, book: &mut Book) -> Result<(), PortError> {
         self.append(&std::mem::take(&mut book.decisions))?;
         // A crash here has decisions said that are taken once more.
-        let (path, draft) = (self.directory.join(BOOK), self.directory.join("alerts.draft"));
+        let path = self.directory.join(BOOK);
         let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
-        let written = File::create(&draft).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_data()?;
-            std::fs::rename(&draft, &path)?;
-            File::open(&self.directory)?.sync_all()
-        });
-        written.map_err(failed("writing", &path))
+        replace_file(&path, &path.with_extension("draft"), &bytes)
     }
 
     fn append(&self, decisions: &[Decision]) -> Result<(), PortError> {

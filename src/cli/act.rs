@@ -1,12 +1,10 @@
 //! `evenkeel act`: carries out commands at HAProxy.
 
-use super::{Ending, KafkaArgs, fatal};
+use super::log_args::LogArgs;
+use super::{Ending, fatal};
 use crate::act::{Act, Actuator, Address, Hands, Map, Runtime, Store, TakeOut};
 use crate::alerts::time;
-use crate::embedded::EmbeddedOutputs;
-use crate::kafka::KafkaOutputs;
-use crate::ports::{OutputLog, PortError, SystemClock};
-use crate::report::Inbox;
+use crate::ports::{PortError, SystemClock};
 use evenkeel_schemas::OutcomeStatus;
 use serde_json::json;
 use std::path::PathBuf;
@@ -21,10 +19,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 pub(super) struct ActArgs {
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Data directory of the embedded log.
-    #[arg(long, env = "EVENKEEL_DATA", conflicts_with = "brokers")]
-    data: Option<PathBuf>,
+    log: LogArgs,
     /// HAProxy's Runtime API, `stats socket … level admin` there: a path or HOST:PORT. Repeat it for every HAProxy that
     /// balances over the same servers.
     #[arg(long, required = true, value_name = "SOCKET")]
@@ -50,8 +45,7 @@ pub(super) struct ActArgs {
 }
 
 pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
-    let in_data = args.data.as_ref().map(|data| data.join("act"));
-    let directory = args.state.clone().or(in_data).ok_or_else(|| fatal("where is it remembered? give --state DIR"))?;
+    let directory = args.log.state(args.state.as_ref(), "act")?;
     let file = args.map_file.as_deref().map(Map::text_of).transpose()?.unwrap_or_default();
     let map = Map::parse(file.lines().chain(args.map.iter().map(String::as_str)))?;
     if map.is_empty() {
@@ -60,7 +54,7 @@ pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
     let runtimes = args.haproxy.iter().map(|address| Runtime { address: address.clone() }).collect();
     let hands = Hands { runtimes, take_out: args.take_out, trial_percent: args.trial_percent };
     hands.look(map.places())?;
-    let (mut log, mut inbox) = open(args)?;
+    let (mut log, mut inbox) = (args.log.must("commands")?, args.log.inbox()?);
     let mut actuator = Actuator::new(Store::open(&directory)?, map, hands, SystemClock)?;
     let mut is_well = true;
     loop {
@@ -79,17 +73,6 @@ pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
             }
             Err(error) => return Err(error),
         }
-    }
-}
-
-fn open(args: &ActArgs) -> Result<(Box<dyn OutputLog>, Inbox), PortError> {
-    match (&args.data, &args.kafka.brokers) {
-        (Some(data), _) => Ok((Box::new(EmbeddedOutputs::new(data)), Inbox::in_directory(data, 0))),
-        (None, Some(_)) => {
-            let connection = args.kafka.connection()?;
-            Ok((Box::new(KafkaOutputs::new(connection.clone())), Inbox::on_kafka(connection)?))
-        }
-        (None, None) => Err(fatal("where are the commands? give --data DIR or --brokers HOST:PORT")),
     }
 }
 

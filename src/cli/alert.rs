@@ -1,10 +1,9 @@
 //! `evenkeel alert`: tells receivers of incidents.
 
-use super::{Ending, KafkaArgs, fatal};
-use crate::alerts::api::{Desk, serve};
+use super::log_args::LogArgs;
+use super::{Ending, fatal};
+use crate::alerts::api::{self, Desk};
 use crate::alerts::{Book, Due, Receiver, Receivers, Sender, Store, Undelivered, time};
-use crate::embedded::EmbeddedOutputs;
-use crate::kafka::KafkaOutputs;
 use crate::ports::{Clock, OutputLog, PortError, SystemClock};
 use evenkeel_schemas::{Dataset, Incident};
 use serde_json::json;
@@ -22,10 +21,7 @@ const MAX_MESSAGES_OF_TURN: usize = 100;
 #[derive(Debug, clap::Args)]
 pub(super) struct AlertArgs {
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Data directory of the embedded log.
-    #[arg(long, env = "EVENKEEL_DATA", conflicts_with = "brokers")]
-    data: Option<PathBuf>,
+    log: LogArgs,
     /// Who is told, TOML: [[receiver]] with name, kind (alertmanager, pagerduty, slack, webhook), url or url_file,
     /// secret_file, match, after_minutes, pages_an_hour, resend_seconds.
     #[arg(long)]
@@ -51,14 +47,13 @@ pub(super) struct AlertArgs {
 }
 
 pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
-    let in_data = args.data.as_ref().map(|data| data.join("alerts"));
-    let directory = args.state.clone().or(in_data).ok_or_else(|| fatal("where is it remembered? give --state DIR"))?;
+    let directory = args.log.state(args.state.as_ref(), "alerts")?;
     if let Some(incident_id) = &args.why {
         return why(&Store::read_only(&directory), incident_id, json);
     }
     let path = args.config.as_ref().ok_or_else(|| fatal("who is to be told? give --config FILE"))?;
     let receivers = Receivers::read(path)?;
-    let mut log = open(args)?;
+    let mut log = args.log.must("incidents")?;
     let (mut senders, store) = (Sender::all(&receivers)?, Store::open(&directory)?);
     let remembered = store.load()?;
     let is_new = remembered.is_none();
@@ -70,7 +65,7 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
     store.save(&mut book)?;
     let desk = Desk::new(book, store, receivers.external_url.clone());
     if !args.once {
-        super::audit::serve(&args.listen, |socket: TcpListener| serve(socket, Arc::clone(&desk)))?;
+        super::serve(&args.listen, |socket: TcpListener| api::serve(socket, Arc::clone(&desk)))?;
     }
     let all = receivers.all;
     loop {
@@ -81,14 +76,6 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
             return Ok(if is_all { Ending::Well } else { Ending::NotWell });
         }
         std::thread::sleep(Duration::from_millis(args.every));
-    }
-}
-
-fn open(args: &AlertArgs) -> Result<Box<dyn OutputLog>, PortError> {
-    match (&args.data, &args.kafka.brokers) {
-        (Some(directory), _) => Ok(Box::new(EmbeddedOutputs::new(directory))),
-        (None, Some(_)) => Ok(Box::new(KafkaOutputs::new(args.kafka.connection()?))),
-        (None, None) => Err(fatal("where are the incidents? give --data DIR or --brokers HOST:PORT")),
     }
 }
 

@@ -11,6 +11,7 @@ mod cold;
 mod cold_args;
 mod config;
 mod detect;
+mod log_args;
 mod offline;
 mod online;
 mod policy;
@@ -23,6 +24,7 @@ pub use config::Config;
 use crate::encode::Format;
 use crate::ports::PortError;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -350,4 +352,21 @@ fn fatal(what: impl Into<String>) -> PortError {
 fn io_error(doing: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> PortError {
     let what = format!("{doing} {}", path.display());
     move |error| PortError::Fatal(format!("{what}: {error}"))
+}
+
+/// Serves on a thread of its own, which ends with the process.
+fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
+    address: &str,
+    server: impl FnOnce(TcpListener) -> F,
+) -> Result<std::thread::JoinHandle<()>, PortError> {
+    let socket = TcpListener::bind(address);
+    let socket = socket.map_err(|error| fatal(format!("listening on {address}: {error}; choose a free address")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| fatal(format!("starting the runtime: {error}")))?;
+    let server = server(socket);
+    Ok(std::thread::spawn(move || {
+        if let Err(error) = runtime.block_on(server) {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    }))
 }

@@ -54,7 +54,7 @@ impl Accesses {
             std::mem::take(&mut seen.files)
         };
         for (agent, count) in files {
-            let mut reporter = rows.reporter(Writer::Sealer, &agent)?;
+            let mut reporter = rows.log.reporter(Writer::Sealer, &agent)?;
             let detail = Detail::text(&format!("{count} files in a minute"));
             reporter.say(AuditEventType::Access, "read", "log of seals", detail)?;
             reporter.flush()?;

@@ -1,11 +1,9 @@
 //! What `audit` can be asked for.
 
-use super::super::{KafkaArgs, fatal};
+use super::super::fatal;
+use super::super::log_args::LogArgs;
 use super::public_key;
-use crate::embedded::EmbeddedOutputs;
-use crate::kafka::KafkaOutputs;
-use crate::ports::{OutputLog, PortError};
-use crate::report::{Reporter, Writer};
+use crate::ports::PortError;
 use clap::Subcommand;
 use evenkeel_schemas::audit::{ORIGIN, Refused, Trust};
 use std::path::PathBuf;
@@ -72,35 +70,10 @@ pub(in crate::cli) struct KeygenArgs {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RowsArgs {
     #[command(flatten)]
-    pub kafka: KafkaArgs,
-    /// Data directory of the embedded log.
-    #[arg(long, conflicts_with = "brokers")]
-    pub data: Option<PathBuf>,
+    pub log: LogArgs,
     /// The origin in the chains' beginnings, as in the tuning they were made with.
     #[arg(long, default_value = ORIGIN)]
     pub chain_origin: String,
-}
-
-impl RowsArgs {
-    pub fn open(&self) -> Result<Option<Box<dyn OutputLog>>, PortError> {
-        Ok(match (&self.data, &self.kafka.brokers) {
-            (Some(directory), _) => Some(Box::new(EmbeddedOutputs::new(directory))),
-            (None, Some(_)) => Some(Box::new(KafkaOutputs::new(self.kafka.connection()?))),
-            (None, None) => None,
-        })
-    }
-
-    /// Who says events to the audit log, where its entries are read.
-    pub fn reporter(&self, writer: Writer, actor: &str) -> Result<Reporter, PortError> {
-        match &self.data {
-            Some(directory) => Ok(Reporter::to_directory(directory, writer, actor)),
-            None => Reporter::to_kafka(self.kafka.connection()?, actor),
-        }
-    }
-
-    pub fn must(&self) -> Result<Box<dyn OutputLog>, PortError> {
-        self.open()?.ok_or_else(|| fatal("where are the entries? give --data DIR or --brokers HOST:PORT"))
-    }
 }
 
 /// Whom to trust.

@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) fn prove(args: &ProveArgs) -> Result<Ending, PortError> {
     let (trust, files) = (args.trust.trust()?, log_files(&args.seals));
     let log = Log::open(files.as_ref(), &trust).map_err(|Refused(why)| fatal(why))?;
-    let proof = match seal::prove(&log, args.rows.must()?.as_mut(), args.partition, args.seq) {
+    let proof = match seal::prove(&log, args.rows.log.must("entries")?.as_mut(), args.partition, args.seq) {
         Ok(proof) => proof,
         Err(SealError::Port(error)) => return Err(error),
         Err(SealError::Tampered(tampered)) => {
@@ -35,7 +35,7 @@ pub(super) fn prove(args: &ProveArgs) -> Result<Ending, PortError> {
 
 /// Says that somebody read entries. Who may only read is not kept from it.
 pub(super) fn said_access(rows: &RowsArgs, op: &str, entity: &str, actor: &str) {
-    let said = rows.reporter(Writer::Prover, actor).and_then(|mut reporter| {
+    let said = rows.log.reporter(Writer::Prover, actor).and_then(|mut reporter| {
         reporter.say(AuditEventType::Access, op, entity, Detail::default())?;
         reporter.flush()
     });
@@ -94,7 +94,7 @@ fn verify_whole(args: &VerifyArgs, trust: &Trust) -> Result<Said, PortError> {
     };
     let cold = args.cold.as_deref().map(DirectoryStore::read_only);
     let cold = cold.as_ref().map(|cold| cold as &dyn ColdStore);
-    let verified = match args.rows.open()? {
+    let verified = match args.rows.log.open()? {
         Some(mut rows) => seal::verify_data(&log, origin, rows.as_mut(), cold),
         None => seal::verify_log(&log, origin),
     };

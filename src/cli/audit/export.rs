@@ -34,7 +34,7 @@ impl Wanted<'_> {
 pub(super) fn export(args: &ExportArgs) -> Result<Ending, PortError> {
     let time = |text: &Option<String>, other| text.as_deref().map_or(Ok(other), time_us);
     let wanted = Wanted { args, from_us: time(&args.from, i64::MIN)?, to_us: time(&args.to, i64::MAX)? };
-    let mut rows = args.rows.must()?;
+    let mut rows = args.rows.log.must("entries")?;
     let found = match found(&wanted, rows.as_mut()) {
         Ok(found) => found,
         Err(SealError::Port(error)) => return Err(error),

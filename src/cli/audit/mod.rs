@@ -15,7 +15,6 @@ pub(super) use args::AuditCommand;
 use args::{KeygenArgs, RotateArgs, SealArgs, WitnessArgs};
 use evenkeel_schemas::audit::{Fetch, Log, Refused, Trust, VerifierKey};
 use serde_json::json;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -42,7 +41,7 @@ fn keygen(args: &KeygenArgs) -> Result<Ending, PortError> {
 }
 
 fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
-    let mut rows = args.rows.must()?;
+    let mut rows = args.rows.log.must("entries")?;
     let pair = |pair: &[String]| Ok((pair[0].clone(), public_key(&pair[1])?));
     let mut witnesses = Witnesses::new(args.witness.chunks(2).map(pair).collect::<Result<_, PortError>>()?);
     let cold = args.cold.as_deref().map(DirectoryStore::read_only);
@@ -51,7 +50,7 @@ fn seal(args: &SealArgs, json: bool) -> Result<Ending, PortError> {
     if let Some(address) = &args.http {
         let store: Box<dyn ColdStore> = Box::new(DirectoryStore::read_only(&args.seals));
         let accesses = accesses.clone();
-        serve(address, |socket| {
+        super::serve(address, |socket| {
             seal::serve_log(socket, Arc::new(Mutex::new(store)), move |name, headers| accesses.note(name, headers))
         })?;
     }
@@ -130,7 +129,7 @@ fn witness(args: &WitnessArgs) -> Result<Ending, PortError> {
     let store = Box::new(DirectoryStore::open(&args.state)?);
     let witness = Witness::new(store, Box::new(FileKey::read(&args.key)?), logs);
     println!("{}", witness.key());
-    let served = serve(&args.listen, |socket| seal::serve_witness(socket, witness))?;
+    let served = super::serve(&args.listen, |socket| seal::serve_witness(socket, witness))?;
     served.join().map_err(|_| fatal("the witness's server ended"))?;
     Ok(Ending::Well)
 }
@@ -141,23 +140,6 @@ fn rotate(args: &RotateArgs) -> Result<Ending, PortError> {
     let sealer = sealer.hand_over(Box::new(FileKey::read(&args.new_key)?), &args.reason)?;
     println!("{}", sealer.key());
     Ok(Ending::Well)
-}
-
-/// Serves on a thread of its own, which ends with the process.
-pub(super) fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
-    address: &str,
-    server: impl FnOnce(TcpListener) -> F,
-) -> Result<std::thread::JoinHandle<()>, PortError> {
-    let socket = TcpListener::bind(address);
-    let socket = socket.map_err(|error| fatal(format!("listening on {address}: {error}; choose a free address")))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| fatal(format!("starting the runtime: {error}")))?;
-    let server = server(socket);
-    Ok(std::thread::spawn(move || {
-        if let Err(error) = runtime.block_on(server) {
-            tracing::error!(%error, "the HTTP server ended");
-        }
-    }))
 }
 
 /// A log's files, from a directory or a URL.

@@ -4,6 +4,7 @@ use super::args::{TamperArgs, WatchArgs};
 use super::log_files;
 use crate::cli::{Ending, fatal, io_error};
 use crate::cold::{ColdStore, DirectoryStore, Tampered};
+use crate::embedded::disk::replace_file;
 use crate::ports::{Clock, PortError, SystemClock};
 use crate::report::{Reporter, Writer};
 use crate::seal::tamper::{Attack, Look, tamper};
@@ -18,12 +19,12 @@ use std::time::Duration;
 const ACTOR: &str = "evenkeel-watch";
 
 pub(super) fn watch(args: &WatchArgs, json: bool) -> Result<Ending, PortError> {
-    let (files, mut rows) = (log_files(&args.seals), args.rows.must()?);
+    let (files, mut rows) = (log_files(&args.seals), args.rows.log.must("entries")?);
     let cold = args.cold.as_deref().map(DirectoryStore::read_only);
     let trust = args.trust.trust()?;
     let watch = Watch { trust, origin: args.rows.chain_origin.clone(), budget: args.budget, stale_s: args.stale };
     let mut watcher = Watcher::new(watch, read_state(&args.state)?);
-    let mut reporter = if args.silent { None } else { Some(args.rows.reporter(Writer::Watcher, ACTOR)?) };
+    let mut reporter = if args.silent { None } else { Some(args.rows.log.reporter(Writer::Watcher, ACTOR)?) };
     let (mut said, mut is_well) = (Vec::new(), true);
     loop {
         let now_s = u64::try_from(SystemClock.now_us() / 1_000_000).unwrap_or(0);
@@ -92,9 +93,7 @@ fn read_state(path: &Path) -> Result<Option<Checkpoint>, PortError> {
 
 fn write_state(path: &Path, checkpoint: Option<&Checkpoint>) -> Result<(), PortError> {
     let Some(checkpoint) = checkpoint else { return Ok(()) };
-    let draft = path.with_extension("draft");
-    let written = std::fs::write(&draft, checkpoint.to_string()).and_then(|()| std::fs::rename(&draft, path));
-    written.map_err(io_error("writing", path))
+    replace_file(path, &path.with_extension("draft"), checkpoint.to_string().as_bytes())
 }
 
 pub(super) fn tamper_demo(args: &TamperArgs, json: bool) -> Result<Ending, PortError> {

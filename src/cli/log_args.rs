@@ -1,0 +1,56 @@
+//! Where the log is that a command follows, and says something to.
+
+use super::{KafkaArgs, fatal};
+use crate::embedded::EmbeddedOutputs;
+use crate::kafka::KafkaOutputs;
+use crate::ports::{OutputLog, PortError};
+use crate::report::{Inbox, Reporter, Writer};
+use std::path::PathBuf;
+
+/// A data directory, or brokers.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogArgs {
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+    /// Data directory of the embedded log.
+    #[arg(long, env = "EVENKEEL_DATA", conflicts_with = "brokers")]
+    pub data: Option<PathBuf>,
+}
+
+impl LogArgs {
+    /// The committed outputs; nothing if nobody said where they are.
+    pub fn open(&self) -> Result<Option<Box<dyn OutputLog>>, PortError> {
+        Ok(match (&self.data, &self.kafka.brokers) {
+            (Some(directory), _) => Some(Box::new(EmbeddedOutputs::new(directory))),
+            (None, Some(_)) => Some(Box::new(KafkaOutputs::new(self.kafka.connection()?))),
+            (None, None) => None,
+        })
+    }
+
+    /// The committed outputs, in which `what` is looked for.
+    pub fn must(&self, what: &str) -> Result<Box<dyn OutputLog>, PortError> {
+        self.open()?.ok_or_else(|| fatal(format!("where are the {what}? give --data DIR or --brokers HOST:PORT")))
+    }
+
+    /// To whom outcomes are said.
+    pub fn inbox(&self) -> Result<Inbox, PortError> {
+        match &self.data {
+            Some(directory) => Ok(Inbox::in_directory(directory, 0)),
+            None => Inbox::on_kafka(self.kafka.connection()?),
+        }
+    }
+
+    /// Who says events to the audit log.
+    pub fn reporter(&self, writer: Writer, actor: &str) -> Result<Reporter, PortError> {
+        match &self.data {
+            Some(directory) => Ok(Reporter::to_directory(directory, writer, actor)),
+            None => Reporter::to_kafka(self.kafka.connection()?, actor),
+        }
+    }
+
+    /// A directory that belongs to a command: what it was given, or `name` in the data directory.
+    pub fn state(&self, given: Option<&PathBuf>, name: &str) -> Result<PathBuf, PortError> {
+        let in_data = || self.data.as_ref().map(|data| data.join(name));
+        given.cloned().or_else(in_data).ok_or_else(|| fatal("where is it remembered? give --state DIR"))
+    }
+}

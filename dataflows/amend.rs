@@ -7,10 +7,9 @@
 //! should not have been said ends there at once.
 //!
 //! # Decision
-//! Errors and latencies by the second or by ten seconds are amended. Not amended: bursts, which are about what has come in by
-//! now; traffic, signals, budgets and versions, which are judged once when their minute is over; guards (`hold`) and words of
-//! evidence; keys of very few requests or of a short history, whose spans are not held ([`mend`](crate::operators)); and what
-//! lies before a key fell silent, a new level was accepted or an interval was ordered.
+//! Errors and latencies are amended. Not amended: bursts, which are about what has come in by now; traffic, signals, budgets
+//! and versions, which are judged once when their minute is over; guards (`hold`) and words of evidence; and what lies before
+//! a key fell silent, a new level was accepted, an interval was ordered or limits changed.
 //!
 //! Before images of what is remembered are kept every [`APART_US`] while it is not at rest, so what is quiet costs nothing.
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// So long after its tick closed a record still changes what was said of it, s.
 pub(crate) const MENDED_S: i64 = 30;
 
-/// So many ticks are told once more: as many as are held second by second, less the shortest window.
+/// So many ticks are told once more: those that may differ, and those since the last image of what was remembered before.
 pub(crate) const TOLD_S: i64 = 54;
 
 /// Of so many keys of a shard at a time; what was said of the others stands.

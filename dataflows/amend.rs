@@ -14,6 +14,7 @@
 //! Before images of what is remembered are kept every [`APART_US`] while it is not at rest, so what is quiet costs nothing.
 
 use crate::detect::{Detect, Judged, Latches, cleared};
+use crate::operators::mend::{MENDED_S, TOLD_S};
 use crate::operators::window::Told;
 use crate::recovery::News;
 use crate::tuning::TICK_US;
@@ -26,7 +27,8 @@ use std::collections::BTreeMap;
 const APART_US: i64 = 20 * TICK_US;
 
 /// So long after the first tick that is told once more lies an image from which to judge, µs: more than [`APART_US`].
-const AMENDED_US: i64 = 24 * TICK_US;
+const AMENDED_US: i64 = (TOLD_S - MENDED_S) * TICK_US;
+const _: () = assert!(AMENDED_US > APART_US, "there is an image among the ticks that are told once more");
 
 /// What happened longer ago is forgotten, µs.
 const HELD_US: i64 = 60 * TICK_US;

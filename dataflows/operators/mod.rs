@@ -3,7 +3,7 @@
 pub(crate) mod epochwise;
 pub(crate) mod fold;
 pub(crate) mod key_state;
-mod mend;
+pub(crate) mod mend;
 pub(crate) mod minutes;
 mod open;
 mod open_ticks;

@@ -41,6 +41,24 @@ pub(crate) struct KeyState {
 }
 
 impl KeyState {
+    /// That of a key admitted in `epoch`, before the tick `since_tick`, and watched for so many ticks and minutes.
+    pub fn new((id, key): (KeyId, Arc<Key>), (epoch, since_tick): (u64, i64), watched: u32) -> Self {
+        Self {
+            id,
+            key,
+            admitted: epoch,
+            since_tick,
+            totals: Default::default(),
+            usual: Statistics::default(),
+            is_stale: false,
+            frozen: None,
+            errors_in: 0,
+            watched,
+            watched_minutes: watched,
+            newest_minute: i64::MIN / 60,
+        }
+    }
+
     /// The shortest window.
     pub fn recent(&self) -> &Tally {
         &self.totals[RECENT]

@@ -140,22 +140,7 @@ impl Shard {
 
     /// Takes in a key; it is watched for so many ticks.
     pub fn admit(&mut self, id: KeyId, key: Arc<Key>, (epoch, since_tick): (u64, i64), watched: u32) -> u32 {
-        let (totals, usual) = (Default::default(), Statistics::default());
-        let (errors_in, newest_minute) = (0, i64::MIN / 60);
-        let state = KeyState {
-            id,
-            key,
-            admitted: epoch,
-            since_tick,
-            totals,
-            usual,
-            is_stale: false,
-            frozen: None,
-            errors_in,
-            watched,
-            watched_minutes: watched,
-            newest_minute,
-        };
+        let state = KeyState::new((id, key), (epoch, since_tick), watched);
         let index = self.free.pop().unwrap_or(self.keys.len() as u32);
         if index as usize == self.keys.len() {
             self.keys.push(None);

@@ -274,7 +274,7 @@ impl Commands {
         };
         match state.circuits.get(target) {
             Some(circuit) if circuit.half_open => {
-                let (incident_id, episode) = (circuit.incident_id.clone(), live.episode());
+                let (incident_id, episode) = (circuit.incident_id.clone(), live.episode.clone());
                 let reason = (incident_id.as_str(), episode.as_str(), "errors came back in the trial");
                 // Replicas may have gone meanwhile.
                 let target = if self.may_trip(service, state, target) { target } else { service };

@@ -26,17 +26,12 @@ pub(super) struct Live {
     /// As it was said last.
     pub command: Command,
     /// What it was said for.
-    episode: String,
+    pub episode: String,
     /// When its state ends by itself, µs.
     pub due_us: i64,
 }
 
 impl Live {
-    /// What it was said for.
-    pub fn episode(&self) -> String {
-        self.episode.clone()
-    }
-
     /// Whether it opened a circuit, and is to be verified once that closed.
     fn awaits_circuit(&self) -> bool {
         self.command.kind == CommandKind::TripCircuit && self.command.state == CommandState::Acknowledged

@@ -1,7 +1,8 @@
 //! `policy`: what detectors, objectives and recovery go by, as code.
 
 use super::config::pinned;
-use super::{Ending, KafkaArgs, fatal};
+use super::log_args::LogArgs;
+use super::{Ending, fatal};
 use crate::alerts::time::rfc3339;
 use crate::configuration::changes;
 use crate::policy::{Compiled, Policies, Spec, Target, place::InForce, play};
@@ -29,7 +30,7 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         paths: Paths,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LogArgs,
     },
     /// Bring policies into force, in the place of all that were in force before.
     #[command(
@@ -39,7 +40,7 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         paths: Paths,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LogArgs,
         #[command(flatten)]
         change: ChangeArgs,
     },
@@ -49,7 +50,7 @@ pub(super) enum PolicyCommand {
     )]
     Get {
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LogArgs,
         /// The versions instead, newest last.
         #[arg(long)]
         versions: bool,
@@ -60,7 +61,7 @@ pub(super) enum PolicyCommand {
         /// Kind and name, or the number of a version.
         what: String,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LogArgs,
     },
     /// Bring the version before, or another one that is kept, into force again, as a new version.
     #[command(after_help = "Example:\n  evenkeel policy rollback --brokers 127.0.0.1:9092 --by \"$USER\"")]
@@ -69,7 +70,7 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         to: Option<u64>,
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LogArgs,
         #[command(flatten)]
         change: ChangeArgs,
     },
@@ -80,15 +81,6 @@ pub(super) struct Paths {
     /// Files, and folders of which every .yaml and .yml below is read.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct PlaceArgs {
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Data directory of the embedded log.
-    #[arg(long, env = "EVENKEEL_DATA", conflicts_with = "brokers")]
-    data: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -109,20 +101,20 @@ pub(super) fn run(command: PolicyCommand, json: bool) -> Result<Ending, PortErro
         PolicyCommand::Lint(paths) => lint(&Policies::read(&paths.paths, &Tuning::default())?, json),
         PolicyCommand::Test(paths) => test(&paths, json),
         PolicyCommand::Diff { paths, place } => {
-            let in_force = place.target()?.in_force()?;
+            let in_force = target(&place)?.in_force()?;
             let Some(policy) = compiled(&paths, &in_force.base, json)? else { return Ok(Ending::NotWell) };
             Ok(if show_difference(&in_force, &policy, json)? { Ending::NotWell } else { Ending::Well })
         }
         PolicyCommand::Apply { paths, place, change } => {
-            let target = place.target()?;
+            let target = target(&place)?;
             let in_force = target.in_force()?;
             let Some(policy) = compiled(&paths, &in_force.base, json)? else { return Ok(Ending::NotWell) };
             bring(&target, &in_force, &policy, &change, json)
         }
-        PolicyCommand::Get { place, versions } => get(&place.target()?.in_force()?, versions, json),
-        PolicyCommand::Describe { what, place } => describe(&place.target()?.in_force()?, &what, json),
+        PolicyCommand::Get { place, versions } => get(&target(&place)?.in_force()?, versions, json),
+        PolicyCommand::Describe { what, place } => describe(&target(&place)?.in_force()?, &what, json),
         PolicyCommand::Rollback { to, place, change } => {
-            let target = place.target()?;
+            let target = target(&place)?;
             let in_force = target.in_force()?;
             let policy = before(&in_force, to)?;
             bring(&target, &in_force, &policy, &change, json)
@@ -130,13 +122,12 @@ pub(super) fn run(command: PolicyCommand, json: bool) -> Result<Ending, PortErro
     }
 }
 
-impl PlaceArgs {
-    fn target(&self) -> Result<Target, PortError> {
-        match (&self.data, &self.kafka.brokers) {
-            (Some(directory), _) => Ok(Target::Directory(directory.clone(), Box::new(pinned(directory)?))),
-            (None, Some(_)) => Ok(Target::Kafka(self.kafka.connection()?)),
-            (None, None) => Err(fatal("where do policies hold? give --data DIR or --brokers HOST:PORT")),
-        }
+/// Where policies hold.
+fn target(place: &LogArgs) -> Result<Target, PortError> {
+    match (&place.data, &place.kafka.brokers) {
+        (Some(directory), _) => Ok(Target::Directory(directory.clone(), Box::new(pinned(directory)?))),
+        (None, Some(_)) => Ok(Target::Kafka(place.kafka.connection()?)),
+        (None, None) => Err(fatal("where do policies hold? give --data DIR or --brokers HOST:PORT")),
     }
 }
 

@@ -56,13 +56,8 @@ impl StateLog {
         let mut log = Self { directory, stream, start, min_bytes, live, live_bytes };
         let mut values = Values::new();
         scan(&log.directory.clone(), start, ends.state, |output, place| {
-            if output.value.is_empty() {
-                log.remember(output.key, None);
-                values.remove(output.key);
-            } else {
-                log.remember(output.key, Some(place));
-                values.insert(output.key.to_vec(), output.value.to_vec());
-            }
+            log.remember(output.key, (!output.value.is_empty()).then_some(place));
+            put(&mut values, &output);
             Ok(())
         })?;
         Ok((log, values))
@@ -123,6 +118,15 @@ impl StateLog {
     }
 }
 
+/// Takes in the newest value of a key; an empty one ends it.
+fn put(values: &mut Values, output: &Output<'_>) {
+    if output.value.is_empty() {
+        values.remove(output.key);
+    } else {
+        values.insert(output.key.to_vec(), output.value.to_vec());
+    }
+}
+
 /// How often the state is read anew if it was written anew meanwhile.
 const TRIES: usize = 5;
 
@@ -136,11 +140,7 @@ pub fn committed_state(directory: &Path) -> Result<Values, PortError> {
         let ends = committed_ends(directory)?;
         let mut values = Values::new();
         let read = scan(&state_directory(directory), ends.state_start, ends.state, |output, _| {
-            if output.value.is_empty() {
-                values.remove(output.key);
-            } else {
-                values.insert(output.key.to_vec(), output.value.to_vec());
-            }
+            put(&mut values, &output);
             Ok(())
         });
         tries += 1;

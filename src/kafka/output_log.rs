@@ -31,6 +31,21 @@ impl KafkaOutputs {
         Ok(self.open.get_mut(&(dataset, partition)).expect("just opened"))
     }
 
+    /// What `read` takes from the reader that stands at an offset.
+    fn rows(
+        &mut self,
+        (dataset, partition, offset): (Dataset, u32, u64),
+        read: impl FnOnce(&mut Reader, &mut Vec<Row>) -> Result<(), PortError>,
+    ) -> Result<Vec<Row>, PortError> {
+        let mut rows = Vec::new();
+        let read = read(self.reader(dataset, partition, offset)?, &mut rows);
+        if read.is_err() {
+            // Where a reader stands after an error is unclear.
+            self.open.remove(&(dataset, partition));
+        }
+        read.map(|()| rows)
+    }
+
     fn start(&self, dataset: Dataset, partition: u32, offset: u64) -> Result<Reader, PortError> {
         let topic = self.connection.topic(dataset.topic());
         let number = i32::try_from(partition).expect("a broker's partition numbers are i32");
@@ -53,13 +68,9 @@ impl OutputLog for KafkaOutputs {
     }
 
     fn read(&mut self, dataset: Dataset, partition: u32, offset: u64, limit: usize) -> Result<Vec<Row>, PortError> {
-        let mut rows = Vec::new();
-        let read = self.reader(dataset, partition, offset)?.read(limit, |message| rows.push(row(message)));
-        if read.is_err() {
-            // Where a reader stands after an error is unclear.
-            self.open.remove(&(dataset, partition));
-        }
-        read.map(|_| rows)
+        self.rows((dataset, partition, offset), |reader, rows| {
+            reader.read(limit, |message| rows.push(row(message))).map(drop)
+        })
     }
 
     fn read_on(
@@ -70,12 +81,9 @@ impl OutputLog for KafkaOutputs {
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Row>, PortError> {
-        let mut rows = Vec::new();
-        let read = self.reader(dataset, partition, offset)?.await_some(limit, wait, |message| rows.push(row(message)));
-        if read.is_err() {
-            self.open.remove(&(dataset, partition));
-        }
-        read.map(|()| rows)
+        self.rows((dataset, partition, offset), |reader, rows| {
+            reader.await_some(limit, wait, |message| rows.push(row(message)))
+        })
     }
 }
 

@@ -3,16 +3,13 @@
 
 use super::set::Compiled;
 use crate::configuration::recorded;
-use crate::embedded::{InputWriter, committed_state};
-use crate::kafka::{self, Connection, RecordProducer};
+use crate::embedded::committed_state;
+use crate::kafka::{self, Connection};
 use crate::ports::{Clock, PortError, SystemClock};
+use crate::report::Inbox;
 use evenkeel_dataflows::{Applied, Tuning};
-use evenkeel_schemas::{Control, Partition, Topic};
+use evenkeel_schemas::Topic;
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// How long an order may take to be safe on the broker.
-const SAFE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The control partition of a data directory that policies are written to: a partition has one writer there.
 const PARTITION: u32 = 1;
@@ -72,28 +69,15 @@ impl Target {
     /// # Errors
     /// `Fatal` if it can never be taken, `Retry` if the brokers or the disk are not there now.
     pub fn order(&self, policy: &Compiled, version: u64, by: &str) -> Result<(), PortError> {
-        let Compiled { documents, sha256, settings, maintenance } = policy.clone();
-        let (event_time_us, name) = (SystemClock.now_us(), || by.to_owned());
-        let apply = Control::ApplyPolicy { event_time_us, by: name(), version, sha256, documents, settings };
-        let maintenance = maintenance.into_iter().map(|(service, (from_us, to_us))| {
-            let by = name();
-            Control::Maintenance { event_time_us, by, service, from_us, to_us }
-        });
-        let orders = [apply].into_iter().chain(maintenance).collect::<Vec<_>>();
-        let payloads = orders.iter().map(|order| serde_json::to_vec(order).expect("an order is JSON"));
-        match self {
-            Self::Kafka(connection) => {
-                let mut producer = RecordProducer::new(connection.clone())?;
-                let partition = Partition { topic: Topic::Control, partition: 0 };
-                payloads.into_iter().try_for_each(|it| producer.send(partition, event_time_us, b"", &it))?;
-                producer.flush(SAFE_WITHIN)
-            }
-            Self::Directory(directory, _) => {
-                let mut inputs = InputWriter::new(directory);
-                let partition = Partition { topic: Topic::Control, partition: PARTITION };
-                payloads.into_iter().try_for_each(|it| inputs.append(partition, event_time_us, b"", &it))?;
-                inputs.sync()
-            }
+        let event_time_us = SystemClock.now_us();
+        let mut inbox = match self {
+            Self::Kafka(connection) => Inbox::on_kafka(connection.clone())?,
+            Self::Directory(directory, _) => Inbox::in_directory(directory, PARTITION),
+        };
+        for order in policy.orders(event_time_us, version, by) {
+            let payload = serde_json::to_vec(&order).expect("an order is JSON");
+            inbox.send(Topic::Control, event_time_us, &payload)?;
         }
+        inbox.flush()
     }
 }

@@ -7,7 +7,7 @@ use super::scenario::{Expected, Flow, Given, Scenario};
 use super::set::Compiled;
 use crate::ports::PortError;
 use evenkeel_dataflows::{Batch, Changes, Engine, Output, Resume, Tuning};
-use evenkeel_schemas::{Binding, Command, Control, Cut, Dataset, Decision, Epoch, Incident, Partition, Topic, Verdict};
+use evenkeel_schemas::{Binding, Command, Cut, Dataset, Decision, Epoch, Incident, Partition, Topic, Verdict};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub fn play(scenario: &Scenario, policy: &Compiled, base: &Tuning) -> Result<Pla
         Player { engine: Engine::new(base, 1, Resume::default()), upper: Cut::default(), said: Vec::new() };
     player.close(0, Vec::new())?;
     let mut first = player.batch(Topic::Control);
-    for order in orders(policy) {
+    for order in policy.orders(START_US, 1, "scenario") {
         put(&mut first, &player.upper, START_US, &json!(order));
     }
     player.close(1, vec![first])?;
@@ -72,18 +72,6 @@ pub fn play(scenario: &Scenario, policy: &Compiled, base: &Tuning) -> Result<Pla
     let missed = scenario.expect.iter().filter_map(|expected| Some((expected, expected.missed(&said)?)));
     let missed = missed.map(|(expected, why)| (expected.at.line, expected.at.column, why)).collect();
     Ok(Played { said, missed })
-}
-
-/// The orders that bring a policy into force as the first one.
-fn orders(policy: &Compiled) -> Vec<Control> {
-    let Compiled { documents, sha256, settings, maintenance } = policy.clone();
-    let (event_time_us, by) = (START_US, "scenario".to_owned());
-    let apply = Control::ApplyPolicy { event_time_us, by: by.clone(), version: 1, sha256, documents, settings };
-    let maintenance = maintenance.into_iter().map(|(service, (from_us, to_us))| {
-        let by = by.clone();
-        Control::Maintenance { event_time_us, by, service, from_us, to_us }
-    });
-    [apply].into_iter().chain(maintenance).collect()
 }
 
 struct Player {

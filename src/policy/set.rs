@@ -6,7 +6,7 @@ use super::tuned::Setting;
 use super::yaml;
 use crate::ports::PortError;
 use evenkeel_dataflows::{Tuning, documents_sha256};
-use evenkeel_schemas::{MAX_DOCUMENTS_BYTES, MAX_SETTINGS_BYTES};
+use evenkeel_schemas::{Control, MAX_DOCUMENTS_BYTES, MAX_SETTINGS_BYTES};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,20 @@ pub struct Compiled {
     pub settings: String,
     /// Maintenance: the service, and from and to, µs since the Unix epoch.
     pub maintenance: Vec<(String, (i64, i64))>,
+}
+
+impl Compiled {
+    /// The orders that bring it into force as version `version`, by the name of `by`.
+    pub fn orders(&self, event_time_us: i64, version: u64, by: &str) -> Vec<Control> {
+        let Self { documents, sha256, settings, maintenance } = self.clone();
+        let name = || by.to_owned();
+        let apply = Control::ApplyPolicy { event_time_us, by: name(), version, sha256, documents, settings };
+        let maintenance = maintenance.into_iter().map(|(service, (from_us, to_us))| {
+            let by = name();
+            Control::Maintenance { event_time_us, by, service, from_us, to_us }
+        });
+        [apply].into_iter().chain(maintenance).collect()
+    }
 }
 
 impl Policies {

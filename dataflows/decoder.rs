@@ -14,14 +14,16 @@ use crate::saturation::Sample;
 use crate::sheaf::{Binder, Sheaf};
 use crate::silence::{Sign, node_key};
 use crate::state::output;
+use crate::topology::{is_asked, seen_until};
 use crate::tuning::{FUTURE_TOLERANCE_US, TICK_US, Tuning};
 use crate::vitals::Vital;
 use crate::worker::Start;
 use evenkeel_schemas::mirror::{MirrorChange, judge_mirror};
 use evenkeel_schemas::{
-    AuditEvent, AuditEventType, Binding, Change, Control, Dataset, Dimension, Event, Key, Reason, Rejection, Request,
-    Topic, decode_requests,
+    AuditEvent, AuditEventType, Binding, Change, Control, Dataset, Dimension, Event, Key, MAX_NAME_BYTES, Reason,
+    Rejection, Request, Topic, decode_requests,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +33,9 @@ const DICTIONARY_BOUND: usize = 1 << 20;
 
 /// So many requests are noted at once.
 const BLOCK: usize = 64;
+
+/// Most calls a worker remembers to have said; beyond it says them again, which changes no output.
+const CALLS_BOUND: usize = 1 << 15;
 
 /// When the open epoch began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +72,29 @@ pub(crate) struct Decoder {
     /// What was decoded and not noted yet, and the words of its keys.
     unnumbered: Vec<Unnumbered>,
     words: Vec<u8>,
+    called: Called,
+}
+
+/// The calls that were said, by caller, since a day began.
+#[derive(Default)]
+struct Called {
+    until_us: i64,
+    said: BTreeMap<String, BTreeSet<String>>,
+    count: usize,
+}
+
+impl Called {
+    /// Whether a call is to be said: it was not, in these days.
+    fn is_news(&mut self, caller: &str, callee: &str, until_us: i64) -> bool {
+        if self.said.get(caller).is_some_and(|callees| callees.contains(callee)) && self.until_us == until_us {
+            return false;
+        }
+        if self.until_us != until_us || self.count >= CALLS_BOUND {
+            *self = Self { until_us, ..Self::default() };
+        }
+        self.count += 1;
+        self.said.entry(caller.to_owned()).or_default().insert(callee.to_owned())
+    }
 }
 
 /// A request to be noted under a key.
@@ -96,6 +124,7 @@ impl Decoder {
             binder: Binder::default(),
             unnumbered: Vec::new(),
             words: Vec::new(),
+            called: Called::default(),
         };
         decoder.open(start.opened);
         decoder
@@ -238,9 +267,29 @@ impl Decoder {
     #[inline]
     fn request(&mut self, request: &Request<'_>, place: (Record<'_>, Option<u32>)) {
         match self.judge_time(request.event_time_us) {
-            None => self.count(request),
+            None => {
+                if !request.upstream.is_empty() && is_asked(place.0.at.offset, place.1.unwrap_or(0)) {
+                    self.call(request);
+                }
+                self.count(request);
+            }
             Some(reason) => self.disbelieve_request(reason, request, place),
         }
+    }
+
+    /// Tells every worker whom a service calls. A name that is too long for a service's is nobody's.
+    #[cold]
+    fn call(&mut self, request: &Request<'_>) {
+        let (caller, callee, until_us) = (&*request.service, &*request.upstream, seen_until(self.opened.now_us));
+        if caller == callee || callee.len() > MAX_NAME_BYTES || !self.called.is_news(caller, callee, until_us) {
+            return;
+        }
+        let (caller, callee) = (caller.to_owned(), callee.to_owned());
+        let to_all = (0..self.peers).map(|worker| {
+            let (caller, callee) = (caller.clone(), callee.clone());
+            News::Called { worker, caller, callee, until_us }
+        });
+        self.said.news.extend(to_all);
     }
 
     fn count(&mut self, request: &Request<'_>) {
@@ -320,5 +369,6 @@ fn value_of<'r>(request: &'r Request<'_>, dimension: Dimension) -> &'r str {
         Dimension::Node => &request.node,
         Dimension::Version => &request.version,
         Dimension::Region => &request.region,
+        Dimension::Tenant => &request.tenant,
     }
 }

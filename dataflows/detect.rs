@@ -362,7 +362,9 @@ fn hold(
 pub(crate) fn verdict(key: &Key, detector: Detector, reason: &str, at_us: i64, evidence: String) -> Verdict {
     let (key, reason) = (key.clone(), reason.to_owned());
     let (decision, since_us, amended_us) = (Decision::Fire, at_us, None);
-    Verdict { key, detector, decision, reason, at_us, since_us, evidence, amended_us }
+    // Recovery, which says it, knows when and by what.
+    let (epoch, policy) = (0, 0);
+    Verdict { key, detector, decision, reason, at_us, since_us, evidence, amended_us, epoch, policy }
 }
 
 /// The verdict that ends what `began` began.

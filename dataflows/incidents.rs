@@ -15,7 +15,8 @@
 //! long, for a cascade is rarely found from its root: it mostly turns out to belong to the first. So is one that opens beside
 //! an incident of three services or more: the last services of a zone fail, or are found, long after the first, and show what
 //! they share a little later. A root that moved deeper is paged once it has stayed for `settle_s`, and one time; a root that
-//! healed before its callers did is no news to anybody.
+//! healed before its callers did is no news to anybody. A service that is paged for the fifth time within an hour flaps
+//! ([`flaps`]): its incident stays open over what comes and goes.
 //!
 //! Every worker keeps all incidents: they are few, and a service's commands need its incident in the same epoch. The worker
 //! that owns a key says its outputs.
@@ -29,13 +30,17 @@ use crate::known::Known;
 use crate::operators::fold::route_of;
 
 use crate::topology::Topology;
-use crate::tuning::{Recovery, TICK_US};
+use crate::tuning::{Recovery, TICK_US, Tuning};
 use evenkeel_schemas::{Cause, Dimension, Incident, IncidentState, Notice};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod describe;
+mod flaps;
 mod index;
+mod pages;
+
+use flaps::Flaps;
 
 /// From so many services on, a value that they share joins them.
 const SHARED_SERVICES: usize = 3;
@@ -77,6 +82,12 @@ struct Standing {
     root_paged: bool,
     /// When it is to be looked at again for a page, µs.
     settle_us: Option<i64>,
+    /// Whether it was said to flap.
+    #[serde(default)]
+    flaps: bool,
+    /// When it is resolved unless somebody of it fails again, µs: it flapped, and all of it healed.
+    #[serde(default)]
+    calm_us: Option<i64>,
 }
 
 /// What an epoch brings.
@@ -111,6 +122,8 @@ pub(crate) struct Incidents {
     /// When each was paged first, µs.
     pages: BTreeSet<(i64, String)>,
     settles: BTreeSet<(i64, String)>,
+    calms: BTreeSet<(i64, String)>,
+    flaps: Flaps,
     /// What was changed in this epoch, and has to be kept.
     changed_members: BTreeSet<String>,
     changed_incidents: BTreeSet<String>,
@@ -123,8 +136,9 @@ impl Incidents {
     }
 
     /// From now on these times hold, for what begins or ends from now on.
-    pub fn follow(&mut self, rules: &Recovery) {
-        self.rules = rules.clone();
+    pub fn follow(&mut self, tuning: &Tuning) {
+        self.rules = tuning.recovery.clone();
+        self.flaps.follow(&tuning.detection.flap);
     }
 
     /// An epoch that is not warm.
@@ -159,6 +173,9 @@ impl Incidents {
             }
         }
         self.settle(now.now_us, &mut said);
+        while let Some((_, id)) = self.calms.first().filter(|(at, _)| *at <= now.now_us).cloned() {
+            self.resolve(&id, String::new(), now.now_us, &mut said);
+        }
         self.keep(put);
         said
     }
@@ -269,7 +286,8 @@ impl Incidents {
         }
         for id in incidents {
             let services = self.services.get(&id);
-            if services.is_none_or(|services| services.iter().all(|name| self.members[name].is_ghost)) {
+            let healed = services.is_none_or(|services| services.iter().all(|name| self.members[name].is_ghost));
+            if healed && !self.waits_for_calm(&id, now_us) {
                 let into = merged.get(&id).cloned().unwrap_or_default();
                 self.resolve(&id, into, now_us, said);
             }
@@ -333,6 +351,18 @@ impl Incidents {
         (id, was_paged)
     }
 
+    /// Whether an incident of which all healed stays open still: it flapped a moment ago.
+    fn waits_for_calm(&mut self, id: &str, now_us: i64) -> bool {
+        if !self.services.contains_key(id) {
+            return false;
+        }
+        let Some(standing) = self.standing.get_mut(id).filter(|standing| standing.flaps) else { return false };
+        let at = *standing.calm_us.get_or_insert(now_us + self.flaps.calm_us());
+        self.calms.insert((at, id.to_owned()));
+        self.changed_incidents.insert(id.to_owned());
+        at > now_us
+    }
+
     fn resolve(&mut self, id: &str, merged_into: String, now_us: i64, said: &mut Said) {
         let Some(standing) = self.standing.remove(id) else { return };
         for ghost in self.services.get(id).cloned().unwrap_or_default() {
@@ -340,6 +370,7 @@ impl Incidents {
         }
         standing.settle_us.map(|at| self.settles.remove(&(at, id.to_owned())));
         standing.paged_us.map(|at| self.pages.remove(&(at, id.to_owned())));
+        standing.calm_us.map(|at| self.calms.remove(&(at, id.to_owned())));
         self.changed_incidents.insert(id.to_owned());
         let notice = if merged_into.is_empty() { Notice::Resolved } else { Notice::Merged };
         // Of a merged one the other will say how it ends.
@@ -348,30 +379,6 @@ impl Incidents {
         let incident = Incident { state, at_us: now_us, notify, notice, merged_into, ..standing.said };
         if self.owns(id) {
             said.incidents.push(incident);
-        }
-    }
-
-    /// Pages what was held and stands by itself still, and roots that stayed.
-    fn settle(&mut self, now_us: i64, said: &mut Said) {
-        while self.settles.first().is_some_and(|(at, _)| *at <= now_us) {
-            let (_, id) = self.settles.pop_first().expect("just seen");
-            let standing = self.standing.get_mut(&id).expect("what settles stands");
-            standing.settle_us = None;
-            let notice = if standing.paged_us.is_none() { Notice::Opened } else { Notice::RootChanged };
-            self.changed_incidents.insert(id.clone());
-            if notice == Notice::RootChanged && standing.said.service == standing.paged_root {
-                continue;
-            }
-            standing.root_paged = notice == Notice::RootChanged;
-            let paged_us = *standing.paged_us.get_or_insert(now_us);
-            self.pages.insert((paged_us, id.clone()));
-            standing.paged_root = standing.said.service.clone();
-            let state = IncidentState::Update;
-            standing.said = Incident { state, at_us: now_us, notify: true, notice, ..standing.said.clone() };
-            let incident = standing.said.clone();
-            if self.owns(&id) {
-                said.incidents.push(incident);
-            }
         }
     }
 }

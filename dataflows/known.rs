@@ -7,7 +7,8 @@ use evenkeel_schemas::{Dimension, Key};
 use std::collections::BTreeMap;
 
 /// The dimensions in which services may share a value.
-pub(crate) const DIMENSIONS: [Dimension; 3] = [Dimension::Node, Dimension::Version, Dimension::Region];
+pub(crate) const DIMENSIONS: [Dimension; 4] =
+    [Dimension::Node, Dimension::Version, Dimension::Region, Dimension::Tenant];
 
 /// How many values of each dimension a service is counted at; as many entries as there are keys, at most.
 #[derive(Default)]

@@ -20,6 +20,7 @@ mod amend;
 mod batch;
 mod budgets;
 mod bursts;
+mod calls;
 mod chain;
 mod commands;
 mod decoder;

@@ -15,7 +15,7 @@ use crate::operators::fold::{Keys, route_of};
 use crate::policy::{Order, Policy};
 use crate::rules::Rules;
 use crate::state::output;
-use crate::topology::Topology;
+use crate::topology::{Seen, Topology};
 use crate::worker::Start;
 use evenkeel_schemas::{Coordinates, Dataset, Dimension, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,13 @@ pub(crate) enum News {
     Minute(Minute),
     /// An order; every worker gets it, this is for one of them.
     Order(u64, Order),
+    /// A request showed that one service calls another; every worker gets it.
+    Called {
+        worker: u64,
+        caller: String,
+        callee: String,
+        until_us: i64,
+    },
     /// A service is counted at a value of a dimension, or not any more; every worker gets it.
     Known {
         worker: u64,
@@ -67,7 +74,7 @@ impl News {
             Self::Joined { service, .. } | Self::Left { service, .. } => route_of(service),
             Self::Minute(minute) => route_of(minute.key.service()),
             Self::Outcome(_, outcome) => route_of(&outcome.service),
-            Self::Order(worker, _) | Self::Known { worker, .. } => *worker,
+            Self::Order(worker, _) | Self::Known { worker, .. } | Self::Called { worker, .. } => *worker,
         }
     }
 }
@@ -108,10 +115,10 @@ impl Services {
         let (tuning, state) = (&start.tuning, &start.recovered.state);
         let policy = Policy::recovered(state);
         let rules = Rules::recovered(tuning, state);
-        let times = rules.tuning().recovery.clone();
+        let incidents = Incidents::recovered(rules.tuning(), state, place);
         let machine = Commands { rules, policy };
         Self {
-            incidents: Incidents::recovered(times, state, place),
+            incidents,
             topology: Topology::recovered(state, place),
             known: Known::recovered(state),
             commands: Keys::recovered(machine, state, place),
@@ -141,7 +148,7 @@ impl Services {
         drafts: &mut Vec<Draft>,
         put: &mut Vec<Output>,
     ) {
-        let (mut verdicts, mut orders, mut words) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut verdicts, mut orders, mut words, mut seen) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for news in news {
             match news {
                 News::Verdict(verdict) => verdicts.push(verdict),
@@ -150,21 +157,25 @@ impl Services {
                 News::Left { service, node } => words.push((service, Word::Left(node))),
                 News::Outcome(at, outcome) => words.push((outcome.service.clone(), Word::Outcome(at, outcome))),
                 News::Order(_, order) => orders.push(order),
+                News::Called { caller, callee, until_us, .. } => seen.push(Seen { caller, callee, until_us }),
                 News::Known { service, dimension, came, .. } => self.known.hear(&service, dimension, came),
             }
         }
         // Several detectors speak about one key, on workers of their own: here their words get an order.
         verdicts.sort_by(|a, b| (a.at_us, a).cmp(&(b.at_us, b)));
+        orders.sort();
+        self.obey(now, &orders, drafts, put);
+        // Who judges heard the policies of this epoch before.
+        let (epoch, policy) = (now.epoch.0, self.commands.machine.rules.version());
+        verdicts.iter_mut().for_each(|it| (it.epoch, it.policy) = (epoch, policy));
         put.extend(verdicts.iter().map(|it| output(Dataset::Verdicts, it.key.to_json(), it)));
         drafts.extend(verdicts.iter().filter_map(Draft::of_verdict));
 
-        orders.sort();
-        self.obey(now, &orders, drafts, put);
         words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
         // What is wrong with a service may be the same as before, and no news; whether a trial fails, its node alone tells.
         let back = verdicts.iter().filter_map(|it| Some((it.key.service().to_owned(), bursts(it)?.to_owned())));
         words.extend(back.map(|(service, target)| (service, Word::Errors(target))));
-        let touched = self.topology.step(now, orders.iter().map(|order| &order.control), put);
+        let touched = self.topology.step(now, seen, orders.iter().map(|order| &order.control), put);
 
         let news = IncidentNews { situations, touched, topology: &self.topology, known: &self.known };
         let said = self.incidents.step(now, news, put);
@@ -190,7 +201,7 @@ impl Services {
             let Some(decided) = rules.hear(order, now) else { continue };
             if let Ok((old, _)) = &decided {
                 policy.give_way(old, rules.tuning());
-                self.incidents.follow(&rules.tuning().recovery);
+                self.incidents.follow(rules.tuning());
             }
             if self.keeps {
                 drafts.push(Draft::of_policy(order, now.now_us, decided.as_ref().err()));

@@ -100,6 +100,11 @@ impl Rules {
         &self.tuning
     }
 
+    /// The version in force; 0 if there is none.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Hears an order, if it is a policy: what held until now and what holds from now on, or why it is refused.
     pub fn hear(&mut self, order: &Order, now: Moment) -> Option<Result<(Tuning, Applied), String>> {
         let Control::ApplyPolicy { version, sha256, documents, settings, .. } = &order.control else { return None };

@@ -4,6 +4,10 @@
 //! A service has four of them: requests, errors in a million, median and 99th percentile of the latency of each minute. A
 //! gauge or counter has one, the first value of each minute.
 //!
+//! What it means that a value is missing is said signal by signal (`detection.missing.feeds`): it counts as zero, as the value
+//! before, or as a fault of the feed, which pages. A minute is missing [`LATE_US`] after it is over; what is not named is
+//! neither judged nor guessed.
+//!
 //! # Decision
 //! What is only unlike its own past is recorded and pages nobody unless [`crate::Detection`] names the signal: of a
 //! hundred series one is unusual every few hours, and nobody should be woken for that. A leak and a breach that is foreseen
@@ -18,13 +22,16 @@ use crate::saturation::Sample;
 use crate::state::from_json;
 use crate::tuning::TICK_US;
 use evenkeel_detectors::series::{Assessment, Series};
-use evenkeel_detectors::{Detection, Forecast, Judgement, Latch, Leak, judge_forecast};
+use evenkeel_detectors::{Detection, Forecast, Judgement, Latch, Leak, judge_forecast, judge_missing};
 use evenkeel_schemas::{Decision, Detector, Dimension, Key, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A minute, µs.
 const MINUTE_US: i64 = 60 * TICK_US;
+
+/// A value of a minute may come so long after the minute, µs.
+const LATE_US: i64 = 30 * TICK_US;
 
 /// A signal that is not heard of for so long is forgotten, µs.
 const FORGET_US: i64 = 24 * 3600 * TICK_US;
@@ -33,6 +40,8 @@ const FORGET_US: i64 = 24 * 3600 * TICK_US;
 const UNUSUAL: (u32, u32) = (1, 10);
 /// A leak is judged twice an hour.
 const LEAKS: (u32, u32) = (1, 2);
+/// A feed is well again with its next value.
+const MISSING: (u32, u32) = (1, 1);
 /// A forecast is made every ten minutes.
 const FORECASTS: (u32, u32) = (1, 3);
 
@@ -79,7 +88,7 @@ pub(crate) fn admit(signals: &Keys<Signals>, points: &mut Vec<(SignalKey, Point)
 }
 
 /// A value of a signal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Point {
     pub at_us: i64,
     pub service: String,
@@ -138,6 +147,16 @@ pub(crate) struct Signal {
     series: Series,
     unusual: Latch<Verdict>,
     limited: Option<Limited>,
+    #[serde(default)]
+    feed: Option<Feed>,
+}
+
+/// What is kept of a signal of which it means something that a value is missing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Feed {
+    /// The last value that came.
+    last: Point,
+    missing: Latch<Verdict>,
 }
 
 /// What is kept of a signal with a limit besides.
@@ -164,23 +183,86 @@ impl Machine for Signals {
         if known || !self.intervals.excluded(&point.service, &seconds, 60).is_empty() {
             return;
         }
-        state.minute = Some(minute);
-        self.unusual(state, &point, said);
-        if let Some(limit_milli) = point.limit_milli {
-            self.limited(state.limited.get_or_insert_default(), &point, limit_milli, said);
-        }
+        self.take(state, minute, &point, said);
+        self.came(state, point, said);
     }
 
     fn alarm(&self, state: &Signal) -> Option<i64> {
-        state.minute.map(|minute| minute * MINUTE_US + FORGET_US)
+        let minute = state.minute?;
+        let forgotten_us = |minute: i64| minute * MINUTE_US + FORGET_US;
+        Some(match &state.feed {
+            Some(feed) => missing_us(minute).min(forgotten_us(feed.last.at_us.div_euclid(MINUTE_US))),
+            None => forgotten_us(minute),
+        })
     }
 
     fn wake(&self, _key: &SignalKey, state: &mut Signal, now: Moment, said: &mut Vec<Verdict>) {
-        said.extend(standing_in(std::mem::take(state)).map(|began| cleared(began, now.now_us, "no_values")));
+        while let Some(mut feed) = state.feed.take_if(|feed| now.now_us < feed.last.at_us + FORGET_US) {
+            let Some(minute) = state.minute.filter(|minute| missing_us(*minute) <= now.now_us) else {
+                state.feed = Some(feed);
+                return;
+            };
+            self.misses(state, &mut feed, minute + 1, said);
+            state.feed = Some(feed);
+        }
+        if self.alarm(state).is_some_and(|alarm_us| alarm_us <= now.now_us) {
+            said.extend(standing_in(std::mem::take(state)).map(|began| cleared(began, now.now_us, "no_values")));
+        }
     }
 }
 
+/// When the minute after this one counts as missing, µs.
+const fn missing_us(minute: i64) -> i64 {
+    (minute + 2) * MINUTE_US + LATE_US
+}
+
 impl Signals {
+    /// Judges the value of a minute.
+    fn take(&self, state: &mut Signal, minute: i64, point: &Point, said: &mut Vec<Verdict>) {
+        state.minute = Some(minute);
+        self.unusual(state, point, said);
+        if let Some(limit_milli) = point.limit_milli {
+            self.limited(state.limited.get_or_insert_default(), point, limit_milli, said);
+        }
+    }
+
+    /// A value came: the feed is well.
+    fn came(&self, state: &mut Signal, point: Point, said: &mut Vec<Verdict>) {
+        let before = state.feed.take();
+        let Some(policy) = self.limits.missing.feeds.get(&point.name) else {
+            let stood = before.and_then(|feed| feed.missing.said().cloned());
+            return said.extend(stood.map(|began| cleared(began, point.at_us, "not_watched")));
+        };
+        let missing = before.map_or_else(Latch::default, |feed| feed.missing);
+        let mut feed = Feed { last: point, missing };
+        let judgement = judge_missing(*policy, Some(feed.last.value_milli), 0, &self.limits.missing).judgement;
+        self.absent(&mut feed, (judgement, 0), said);
+        state.feed = Some(feed);
+    }
+
+    /// No value came of a minute.
+    fn misses(&self, state: &mut Signal, feed: &mut Feed, minute: i64, said: &mut Vec<Verdict>) {
+        state.minute = Some(minute);
+        let excluded = self.intervals.excluded(&feed.last.service, &(minute * 60..(minute + 1) * 60), 60);
+        let Some(policy) = self.limits.missing.feeds.get(&feed.last.name).filter(|_| excluded.is_empty()) else {
+            return;
+        };
+        let missed = minute - feed.last.at_us.div_euclid(MINUTE_US);
+        let answer = judge_missing(*policy, Some(feed.last.value_milli), missed, &self.limits.missing);
+        if let Some(value_milli) = answer.value {
+            let point = Point { at_us: minute * MINUTE_US, value_milli, ..feed.last.clone() };
+            self.take(state, minute, &point, said);
+        }
+        self.absent(feed, (answer.judgement, missed), said);
+    }
+
+    fn absent(&self, feed: &mut Feed, (judgement, missed): (Judgement, i64), said: &mut Vec<Verdict>) {
+        let Feed { last, missing } = feed;
+        let at_us = last.at_us + missed * MINUTE_US;
+        let evidence = || format!("{} has no value for {missed} min, {} before", last.name, last.value_milli / 1_000);
+        turn(missing, &key(last), (Detector::Signal, MISSING), judgement, at_us, &evidence, said);
+    }
+
     fn unusual(&self, state: &mut Signal, point: &Point, said: &mut Vec<Verdict>) {
         // The value is exact to the thousandth up to 2^53 thousandths; beyond, it is rounded alike everywhere.
         let value = point.value_milli as f64 / 1_000.0;
@@ -252,7 +334,8 @@ fn words(point: &Point, value: f64, assessment: &Assessment) -> String {
 
 fn standing_in(state: Signal) -> impl Iterator<Item = Verdict> {
     let limited = state.limited.into_iter().flat_map(|limited| [limited.leaks, limited.foreseen]);
-    let latches = std::iter::once(state.unusual).chain(limited);
+    let missing = state.feed.into_iter().map(|feed| feed.missing);
+    let latches = std::iter::once(state.unusual).chain(limited).chain(missing);
     latches.filter_map(|latch| latch.said().cloned()).collect::<Vec<_>>().into_iter()
 }
 

@@ -1,15 +1,20 @@
-//! `topology`: orders about calls and changes in; who calls whom, and what was changed of late. Every worker keeps all of
-//! it: it is small, and whoever asks wants to know at once.
+//! `topology`: who calls whom, and what was changed of late. Every worker keeps all of it: it is small, and whoever asks
+//! wants to know at once.
 //!
-//! Bounds: a call holds [`LINK_US`] after it was said last; a service calls at most [`MAX_CALLEES`], and there are at most
-//! [`MAX_CALLS`] calls. At a bound a new call is refused and counted, in the state `fold/refused/`; the order is an audit entry
-//! all the same. Of a service the last [`MAX_CHANGES`] changes of an hour are kept, of at most [`MAX_CHANGED`] services.
+//! Calls are told by orders, which a mesh, a tracing backend or a person gives, and hold [`LINK_US`] after they were said
+//! last; or requests show them, by the service that was called to answer (`upstream`), and hold for a week after the day on
+//! which one did. A call that an order ended is not believed from requests again until an order says that it is there.
+//! A call told beyond the bounds of [`Calls`] is refused and counted, in the state `fold/refused/`; the order is an audit
+//! entry all the same. Of a service the last [`MAX_CHANGES`] changes of an hour are kept, of at most [`MAX_CHANGED`] services.
 //!
 //! # Decision
-//! Calls come from orders, which a mesh, a tracing backend or a person may give, and not from the `upstream` of requests:
-//! that is one look-up for each request on the path that has 60 ns for all of it.
+//! One request in [`ASKED`] is asked whom its service called: a look-up for each would be a tenth of what a request costs.
+//! Which one hangs on its place in the log alone, and what it shows is said once a day by each worker that sees it. To say
+//! it again must therefore change nothing, whoever says it and when, or the number of workers would show: what requests
+//! show has bounds of its own, room in which comes free only when a day ends, and a call that was cut keeps its place.
 
 use crate::Output;
+use crate::calls::{Calls, Heard};
 use crate::epochs::Moment;
 use crate::operators::fold::route_of;
 use crate::state::{State, from_json, json, record};
@@ -20,11 +25,34 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A call holds so long after it was said last, µs: a week.
 const LINK_US: i64 = 7 * 24 * 3600 * TICK_US;
 
-/// Most services that one service calls.
-const MAX_CALLEES: usize = 100;
+/// What a request shows holds so long after the day on which it did, µs.
+const SEEN_US: i64 = 7 * DAY_US;
 
-/// Most calls in all.
-const MAX_CALLS: usize = 20_000;
+/// A day, µs.
+const DAY_US: i64 = 24 * 3600 * TICK_US;
+
+/// One request in so many is asked whom its service called; a power of two.
+const ASKED: u64 = 64;
+
+/// Whether the request at this place is asked: by a hash (Knuth, TAOCP 3, 6.4: Fibonacci hashing), for what producers do in
+/// turns must not fall in step.
+#[inline]
+pub(crate) fn is_asked(offset: u64, row: u32) -> bool {
+    offset.wrapping_add(u64::from(row)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - ASKED.trailing_zeros()) == 0
+}
+
+/// Until when a call holds that a request showed at this time, µs: the same for a whole day.
+pub(crate) fn seen_until(now_us: i64) -> i64 {
+    (now_us.div_euclid(DAY_US) + 1) * DAY_US + SEEN_US
+}
+
+/// A call that a request showed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seen {
+    pub caller: String,
+    pub callee: String,
+    pub until_us: i64,
+}
 
 /// A change is forgotten after, µs: an hour.
 const CHANGE_US: i64 = 3600 * TICK_US;
@@ -40,25 +68,19 @@ const MAX_CHANGED: usize = 10_000;
 pub(crate) struct Topology {
     /// Worker and workers: who says the state of a key.
     place: (u64, u64),
-    /// Callees by caller, and until when each call holds, µs.
-    callees: BTreeMap<String, BTreeMap<String, i64>>,
-    callers: BTreeMap<String, BTreeSet<String>>,
+    told: Calls,
+    seen: Calls,
     changes: BTreeMap<String, Vec<Changed>>,
-    /// When something ends, and of whom: the name of a caller or of a changed service.
+    /// When a change of a service is forgotten.
     ends: BTreeSet<(i64, String)>,
-    calls: usize,
     refused: u64,
 }
 
 impl Topology {
     /// That of worker `index` of `peers`, as it is in the committed state.
     pub fn recovered(state: &State, place: (u64, u64)) -> Self {
-        let mut topology = Self { place, ..Self::default() };
-        for (caller, value) in state.under("fold/topology/") {
-            for (callee, until_us) in from_json::<BTreeMap<String, i64>>(value) {
-                topology.insert(caller, callee, until_us);
-            }
-        }
+        let (told, seen) = (Calls::recovered(state, "fold/topology/"), Calls::recovered(state, "fold/seen/"));
+        let mut topology = Self { place, told, seen, ..Self::default() };
         for (service, value) in state.under("fold/changes/") {
             let changes = from_json::<Vec<Changed>>(value);
             topology.ends.extend(changes.iter().map(|change| (change.at_us + CHANGE_US, service.to_owned())));
@@ -69,13 +91,15 @@ impl Topology {
     }
 
     /// Whom a service calls.
-    pub fn callees(&self, service: &str) -> impl Iterator<Item = &String> {
-        self.callees.get(service).into_iter().flat_map(BTreeMap::keys)
+    pub fn callees<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a String> {
+        let seen = self.seen.callees(service).filter(|callee| !self.told.holds(service, callee));
+        self.told.callees(service).chain(seen)
     }
 
     /// Who calls a service.
-    pub fn callers(&self, service: &str) -> impl Iterator<Item = &String> {
-        self.callers.get(service).into_iter().flatten()
+    pub fn callers<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a String> {
+        let seen = self.seen.callers(service).filter(|caller| !self.told.holds(caller, service));
+        self.told.callers(service).chain(seen)
     }
 
     /// What was changed of a service within the hour.
@@ -83,18 +107,26 @@ impl Topology {
         self.changes.get(service).map_or(&[], Vec::as_slice)
     }
 
-    /// Hears orders in their order, and ends what is due; the services about whom something is different now.
+    /// Hears what requests showed, then orders in their order, and ends what is due; the services about whom something is
+    /// different now.
     pub fn step<'a>(
         &mut self,
         now: Moment,
+        mut seen: Vec<Seen>,
         orders: impl Iterator<Item = &'a Control>,
         put: &mut Vec<Output>,
     ) -> BTreeSet<String> {
         let (mut touched, before) = (BTreeSet::new(), self.refused);
+        seen.sort();
+        for Seen { caller, callee, until_us } in seen {
+            if self.seen.hear(&caller, &callee, until_us) == Heard::Noted {
+                touched.extend([caller, callee]);
+            }
+        }
         for order in orders {
             match order {
                 Control::Link { caller, callee, .. } => self.link(caller, callee, now.now_us, &mut touched),
-                Control::Unlink { caller, callee, .. } => self.unlink(caller, callee, &mut touched),
+                Control::Unlink { caller, callee, .. } => self.unlink(caller, callee, now.now_us, &mut touched),
                 Control::Change { event_time_us, by, service, what, version } => {
                     let (service, what, version, by) = (service.clone(), what.clone(), version.clone(), by.clone());
                     self.change(
@@ -114,13 +146,13 @@ impl Topology {
                 | Control::ApplyPolicy { .. } => {}
             }
         }
-        while self.ends.first().is_some_and(|(end_us, _)| *end_us <= now.now_us) {
-            let (_, service) = self.ends.pop_first().expect("just seen");
-            self.end(&service, now.now_us, &mut touched);
-        }
+        self.told.end(now.now_us, &mut touched);
+        self.seen.end(now.now_us, &mut touched);
+        self.forget(now.now_us, &mut touched);
         touched.iter().filter(|service| route_of(service) % self.place.1 == self.place.0).for_each(|service| {
             let said = |value: Option<Vec<u8>>, name: &str| record(format!("fold/{name}/{service}"), value);
-            put.push(said(self.callees.get(service).map(json), "topology"));
+            put.push(said(self.told.kept(service), "topology"));
+            put.push(said(self.seen.kept(service), "seen"));
             put.push(said(self.changes.get(service).map(json), "changes"));
         });
         if self.refused != before && self.place.0 == 0 {
@@ -130,37 +162,24 @@ impl Topology {
     }
 
     fn link(&mut self, caller: &str, callee: &str, now_us: i64, touched: &mut BTreeSet<String>) {
-        let known = self.callees.get(caller).is_some_and(|callees| callees.contains_key(callee));
-        let full = self.callees(caller).count() >= MAX_CALLEES || self.calls >= MAX_CALLS;
-        if caller == callee || (full && !known) {
-            self.refused += u64::from(caller != callee);
+        if caller == callee {
             return;
         }
-        self.insert(caller, callee.to_owned(), now_us + LINK_US);
-        touched.extend([caller, callee].map(str::to_owned));
+        let back = self.seen.cut(caller, callee, false);
+        let heard = self.told.hear(caller, callee, now_us + LINK_US);
+        self.refused += u64::from(heard == Heard::Refused);
+        if back || heard == Heard::Noted {
+            touched.extend([caller, callee].map(str::to_owned));
+        }
     }
 
-    fn insert(&mut self, caller: &str, callee: String, until_us: i64) {
-        self.callers.entry(callee.clone()).or_default().insert(caller.to_owned());
-        self.ends.insert((until_us, caller.to_owned()));
-        let before = self.callees.entry(caller.to_owned()).or_default().insert(callee, until_us);
-        self.calls += usize::from(before.is_none());
-    }
-
-    fn unlink(&mut self, caller: &str, callee: &str, touched: &mut BTreeSet<String>) {
-        let Some(callees) = self.callees.get_mut(caller).filter(|callees| callees.contains_key(callee)) else { return };
-        callees.remove(callee);
-        if callees.is_empty() {
-            self.callees.remove(caller);
+    fn unlink(&mut self, caller: &str, callee: &str, now_us: i64, touched: &mut BTreeSet<String>) {
+        // What no request showed yet may be shown by the next one.
+        self.seen.hear(caller, callee, seen_until(now_us));
+        let (told, seen) = (self.told.remove(caller, callee), self.seen.cut(caller, callee, true));
+        if told || seen {
+            touched.extend([caller, callee].map(str::to_owned));
         }
-        self.calls -= 1;
-        if let Some(callers) = self.callers.get_mut(callee) {
-            callers.remove(caller);
-            if callers.is_empty() {
-                self.callers.remove(callee);
-            }
-        }
-        touched.extend([caller, callee].map(str::to_owned));
     }
 
     fn change(&mut self, change: Changed, now_us: i64, touched: &mut BTreeSet<String>) {
@@ -183,22 +202,102 @@ impl Topology {
         touched.insert(service);
     }
 
-    /// Ends what of a service is due.
-    fn end(&mut self, service: &str, now_us: i64, touched: &mut BTreeSet<String>) {
-        let callees = self.callees.get(service).into_iter().flatten();
-        let over = callees.filter(|(_, until_us)| **until_us <= now_us).map(|(callee, _)| callee.clone());
-        for callee in over.collect::<Vec<_>>() {
-            self.unlink(service, &callee, touched);
-        }
-        if let Some(changes) = self.changes.get_mut(service) {
+    /// Forgets the changes that are too old.
+    fn forget(&mut self, now_us: i64, touched: &mut BTreeSet<String>) {
+        while self.ends.first().is_some_and(|(end_us, _)| *end_us <= now_us) {
+            let (_, service) = self.ends.pop_first().expect("just seen");
+            let Some(changes) = self.changes.get_mut(&service) else { continue };
             let before = changes.len();
             changes.retain(|change| change.at_us + CHANGE_US > now_us);
-            if changes.len() < before {
-                touched.insert(service.to_owned());
+            let (kept, is_empty) = (changes.len(), changes.is_empty());
+            if is_empty {
+                self.changes.remove(&service);
             }
-            if changes.is_empty() {
-                self.changes.remove(service);
+            if kept < before {
+                touched.insert(service);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::{MAX_CALLEES, MAX_CALLS};
+    use evenkeel_schemas::Epoch;
+
+    fn at(now_us: i64) -> Moment {
+        Moment { epoch: Epoch(0), now_us, warm: false }
+    }
+
+    fn seen(day: i64, caller: u64, callee: u64) -> Seen {
+        let until_us = seen_until(day * DAY_US);
+        Seen { caller: format!("c{caller}"), callee: format!("s{callee}"), until_us }
+    }
+
+    fn order(link: bool, caller: u64, callee: u64) -> Control {
+        let (event_time_us, by) = (0, String::new());
+        let (caller, callee) = (format!("c{caller}"), format!("s{callee}"));
+        match link {
+            true => Control::Link { event_time_us, by, caller, callee },
+            false => Control::Unlink { event_time_us, by, caller, callee },
+        }
+    }
+
+    /// Xorshift (Marsaglia 2003).
+    fn next(seed: &mut u64, below: u64) -> u64 {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed % below
+    }
+
+    /// Workers say what they saw once a day each: however many they are, and whatever they forget, all is the same.
+    #[test]
+    fn to_say_again_what_requests_show_changes_nothing() {
+        for seed in 1..=30_u64 {
+            let (mut random, mut said) = (seed, BTreeSet::new());
+            let (mut once, mut again) = (Topology::default(), Topology::default());
+            (once.place, again.place) = ((0, 1), (0, 1));
+            for step in 0..20 * 40_i64 {
+                // An epoch is read in the present of the one before.
+                let (now_us, day) = (step * DAY_US / 40, (step - 1).div_euclid(40));
+                // More callees than one caller may have.
+                let callees = MAX_CALLEES as u64 * 2;
+                let calls =
+                    (0..next(&mut random, 20)).map(|_| seen(day, next(&mut random, 3), next(&mut random, callees)));
+                let calls = calls.collect::<Vec<_>>();
+                let news = calls.iter().filter(|call| said.insert((*call).clone())).cloned().collect::<Vec<_>>();
+                let orders = match next(&mut random, 4) {
+                    0 => vec![order(next(&mut random, 3) == 0, next(&mut random, 3), next(&mut random, callees))],
+                    _ => Vec::new(),
+                };
+                let (mut kept, mut kept_again) = (Vec::new(), Vec::new());
+                let touched = once.step(at(now_us), news, orders.iter(), &mut kept);
+                let touched_again = again.step(at(now_us), calls, orders.iter(), &mut kept_again);
+                assert_eq!(touched, touched_again, "seed {seed}, step {step}");
+                assert!(kept == kept_again, "seed {seed}, step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_have_bounds_and_an_end() {
+        let mut topology = Topology { place: (0, 1), ..Topology::default() };
+        let all = (0..MAX_CALLS as u64 + 50).map(|number| seen(0, number / 100, number % 100));
+        topology.step(at(0), all.collect(), std::iter::empty(), &mut Vec::new());
+        let callers = (0..201).map(|caller| format!("c{caller}")).collect::<Vec<_>>();
+        let calls = |topology: &Topology| callers.iter().map(|caller| topology.callees(caller).count()).sum::<usize>();
+        assert_eq!(calls(&topology), MAX_CALLS);
+        topology.step(at(8 * DAY_US), Vec::new(), std::iter::empty(), &mut Vec::new());
+        assert_eq!((calls(&topology), topology.callers("s0").count()), (0, 0));
+    }
+
+    #[test]
+    fn one_request_in_sixty_four_is_asked_whatever_the_stride() {
+        for stride in 1..=200_u64 {
+            let asked = (0..100_000).filter(|number| is_asked(number * stride, 0)).count();
+            assert!((1_200..2_000).contains(&asked), "{asked} of 100,000 at a stride of {stride}");
         }
     }
 }

@@ -206,7 +206,10 @@ impl Tuning {
             ),
             ("detection.flap: max_fires 1 to 63, within_s 1 to 86400, calm_s 1 to 86400", detection.flap.is_sound()),
             ("detection.accept_min: 1 to 10080", (1..=10_080).contains(&detection.accept_min)),
-            ("detection.missing: hold_ticks 1 to 86400, alarm_ticks 1 to 86400", detection.missing.is_sound()),
+            (
+                "detection.missing: hold_ticks 1 to 86400, alarm_ticks 1 to 86400, feeds at most 1000",
+                detection.missing.is_sound(),
+            ),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
             ("recovery.verify_s: 1 to 86400", (1..=86_400).contains(&self.recovery.verify_s)),

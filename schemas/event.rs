@@ -152,11 +152,14 @@ fn unbelievable(event_time_us: i64) -> Refusal {
     Refusal(reason, format!("event_time_us {event_time_us}"))
 }
 
-/// Refuses a string longer than 256 bytes: names key state, and state is bounded.
+/// Longest name, bytes: names key state, and state is bounded.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// Refuses a string longer than [`MAX_NAME_BYTES`].
 #[inline]
 pub(crate) fn check_names<const N: usize>(names: [(&str, &str); N]) -> Result<(), Refusal> {
     for (field, value) in names {
-        if value.len() > 256 {
+        if value.len() > MAX_NAME_BYTES {
             return Err(too_long(field, value));
         }
     }

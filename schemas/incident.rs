@@ -63,6 +63,8 @@ pub enum Notice {
     Merged,
     /// Nothing of it was seen for a while.
     Resolved,
+    /// It began, as others of this service did again and again: it stays open until it is calm for longer.
+    Flapping,
 }
 
 /// What makes a service a candidate for the root: follows from the graph and the times, see [`Suspect`].

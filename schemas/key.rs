@@ -18,6 +18,8 @@ pub enum Dimension {
     Version,
     /// Where the node stands.
     Region,
+    /// For whom the request was served.
+    Tenant,
 }
 
 /// Values of the dimensions of one key set, e.g. `{"service":"checkout","route":"/pay"}`.

@@ -42,7 +42,7 @@ pub use command::{Command, CommandKind, CommandState, Mode};
 pub use control::{Control, MAX_DOCUMENTS_BYTES, MAX_SETTINGS_BYTES, POLICY};
 pub use encodings::arrow::MAX_BATCH_ROWS;
 pub use encodings::{Encoding, decode_requests, write_avro, write_protobuf};
-pub use event::{Event, MAX_PAYLOAD_BYTES};
+pub use event::{Event, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES};
 pub use fast_json::decode_request;
 #[doc(hidden)]
 pub use fast_json::{Scan, decode_request_by};

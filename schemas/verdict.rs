@@ -67,6 +67,12 @@ pub struct Verdict {
     /// since the Unix epoch; nobody is paged for it. Nothing if it was said in time.
     #[serde(default)]
     pub amended_us: Option<i64>,
+    /// The epoch in which it was said: all that was known is in the records up to its binding, and in no others.
+    #[serde(default)]
+    pub epoch: u64,
+    /// The version of the policy that it was judged by; 0 if none was applied.
+    #[serde(default)]
+    pub policy: u64,
 }
 
 impl Verdict {

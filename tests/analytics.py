@@ -22,7 +22,7 @@ import virtual
 PACKAGES = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1"]  # those of readers.py: one environment
 QUERIES = Path(__file__).resolve().parent.parent / "src/cold/analytics"
 DATASETS = ["baselines", "verdicts", "incidents", "commands", "rollups", "rejections", "audit"]  # by number
-DIMENSIONS = ["service", "route", "node", "version", "region"]
+DIMENSIONS = ["service", "route", "node", "version", "region", "tenant"]
 HOUR_US = 3_600_000_000
 
 

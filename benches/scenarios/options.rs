@@ -49,6 +49,9 @@ impl Options {
                 name => options.names.push(name.to_owned()),
             }
         }
+        if options.out.is_some() && options.first_seed > 1 {
+            return Err("--first-seed: what --out keeps is of the seeds from 1 on".to_owned());
+        }
         Ok(options)
     }
 

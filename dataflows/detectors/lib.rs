@@ -23,7 +23,7 @@ pub use causes::{
     Reason, rank_causes,
 };
 pub use counts::{Share, Volume};
-pub use flap::{Flap, FlapTurn, MOST_FIRES};
+pub use flap::{Flap, MOST_FIRES};
 pub use forecast::{Band, Forecast, judge_forecast};
 pub use latch::{Latch, Turn};
 pub use leak::{Leak, LeakJudgement};

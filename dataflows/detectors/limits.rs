@@ -1,6 +1,11 @@
 //! Every number the rules go by.
 
+use crate::MissingPolicy;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most signals of which it can be said what their absence means.
+const MAX_FEEDS: usize = 1_000;
 
 /// The detectors' limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +63,7 @@ pub struct Detection {
     pub leak: LeakLimits,
     /// When a breach is foreseen.
     pub forecast: ForecastLimits,
-    /// When a key is said to flap.
+    /// When a service is said to flap, of which somebody is paged.
     pub flap: FlapLimits,
     /// What an error rate or a latency is compared with stays as it was when it fired, so long; then the new level is the usual
     /// one, min.
@@ -151,11 +156,11 @@ pub struct ForecastLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlapLimits {
-    /// More fires than this …
+    /// More pages than this …
     pub max_fires: usize,
     /// … within this time are flapping, s …
     pub within_s: i64,
-    /// … until nothing changed for, s.
+    /// … and the incident then stays open until it was calm for, s.
     pub calm_s: i64,
 }
 
@@ -163,6 +168,8 @@ pub struct FlapLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MissingLimits {
+    /// What it means that a signal has no value, by its name; of those without a name here it is not judged.
+    pub feeds: BTreeMap<String, MissingPolicy>,
     /// A value is held for so many missing ticks; then it is unknown.
     pub hold_ticks: i64,
     /// A feed that must not be silent is a finding after so many.
@@ -217,7 +224,7 @@ impl Default for FlapLimits {
 
 impl Default for MissingLimits {
     fn default() -> Self {
-        Self { hold_ticks: 60, alarm_ticks: 3 }
+        Self { feeds: BTreeMap::new(), hold_ticks: 60, alarm_ticks: 3 }
     }
 }
 
@@ -319,7 +326,9 @@ impl FlapLimits {
 impl MissingLimits {
     /// Whether every number is within its range.
     pub fn is_sound(&self) -> bool {
-        (1..=86_400).contains(&self.hold_ticks) && (1..=86_400).contains(&self.alarm_ticks)
+        self.feeds.len() <= MAX_FEEDS
+            && (1..=86_400).contains(&self.hold_ticks)
+            && (1..=86_400).contains(&self.alarm_ticks)
     }
 }
 

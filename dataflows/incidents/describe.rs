@@ -1,6 +1,6 @@
-//! What a record of an incident says, and whether it is worth a page.
+//! What a record of an incident says.
 
-use super::{Incidents, Member, SHARED_SERVICES, Said, Standing};
+use super::{Incidents, Member, Said, Standing};
 use crate::groups::Group;
 use crate::topology::Topology;
 use crate::tuning::TICK_US;
@@ -151,7 +151,13 @@ impl Incidents {
             shared,
             merged_into: String::new(),
         };
-        let standing = match before {
+        // Somebody of it stands.
+        let calm_us = self.standing.get_mut(id).and_then(|standing| standing.calm_us.take());
+        if let Some(at) = calm_us {
+            self.calms.remove(&(at, id.to_owned()));
+            self.changed_incidents.insert(id.to_owned());
+        }
+        let standing = match self.standing.get(id) {
             Some(before) if news(&before.said) == news(&incident) => return,
             Some(before) => self.amended(before, incident),
             None => self.opened(incident, was_paged, now_us),
@@ -165,27 +171,6 @@ impl Incidents {
         }
         self.changed_incidents.insert(id.to_owned());
         self.standing.insert(id.to_owned(), standing);
-    }
-
-    /// A new incident; `was_paged`: somebody heard of its services in another, from which it was split.
-    fn opened(&self, incident: Incident, was_paged: bool, now_us: i64) -> Standing {
-        let settle_us = self.rules.settle_s * TICK_US;
-        let crowded = self.pages.range((now_us - settle_us + 1, String::new())..).next().is_some()
-            || self.pages.iter().any(|(_, id)| *id != incident.incident_id && self.spreads(id));
-        let (notify, notice) = match (was_paged, crowded) {
-            (true, _) => (false, Notice::Split),
-            (false, true) => (false, Notice::Held),
-            (false, false) => (true, Notice::Opened),
-        };
-        let paged_root = incident.service.clone();
-        let said = Incident { notify, notice, ..incident };
-        let settle_us = (notice == Notice::Held).then_some(now_us + settle_us);
-        Standing { said, paged_us: notify.then_some(now_us), paged_root, root_paged: false, settle_us }
-    }
-
-    /// Whether an incident has, or had, so many services that what begins beside it is likely to be of it.
-    fn spreads(&self, id: &str) -> bool {
-        self.services.get(id).is_some_and(|services| services.len() >= SHARED_SERVICES)
     }
 
     fn amended(&self, before: &Standing, incident: Incident) -> Standing {

@@ -1,11 +1,12 @@
 //! Who stands, who is in which incident, who shows what: the maps of [`Incidents`], changed together, and what of them
 //! survives a restart.
 
-use super::{Incidents, Member, SHARED_SERVICES, Standing};
+use super::{Flaps, Incidents, Member, SHARED_SERVICES, Standing};
 use crate::Output;
+use crate::operators::fold::route_of;
 use crate::state::{State, from_json, json, record};
 use crate::topology::Topology;
-use crate::tuning::Recovery;
+use crate::tuning::Tuning;
 use evenkeel_schemas::Dimension;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,12 @@ impl Member {
 
 impl Incidents {
     /// Those that worker `index` of `peers` knows of, as they are in the committed state.
-    pub fn recovered(rules: Recovery, state: &State, place: (u64, u64)) -> Self {
+    pub fn recovered(tuning: &Tuning, state: &State, place: (u64, u64)) -> Self {
+        let (rules, flaps) = (tuning.recovery.clone(), Flaps::recovered(tuning.detection.flap.clone(), state));
         let (members, standing) = (BTreeMap::new(), BTreeMap::new());
         let (services, showing) = (BTreeMap::new(), BTreeMap::new());
-        let (ends, pages, settles) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (ends, pages) = (BTreeSet::new(), BTreeSet::new());
+        let (settles, calms) = (BTreeSet::new(), BTreeSet::new());
         let (changed_members, changed_incidents) = (BTreeSet::new(), BTreeSet::new());
         let mut all = Self {
             rules,
@@ -33,6 +36,8 @@ impl Incidents {
             ends,
             pages,
             settles,
+            calms,
+            flaps,
             changed_members,
             changed_incidents,
         };
@@ -42,6 +47,7 @@ impl Incidents {
         for (id, value) in state.under("fold/incidents/") {
             let standing: Standing = from_json(value);
             all.settles.extend(standing.settle_us.map(|at| (at, id.to_owned())));
+            all.calms.extend(standing.calm_us.map(|at| (at, id.to_owned())));
             all.pages.extend(standing.paged_us.map(|at| (at, id.to_owned())));
             all.standing.insert(id.to_owned(), standing);
         }
@@ -94,6 +100,8 @@ impl Incidents {
         for service in std::mem::take(&mut self.changed_members).iter().filter(|service| self.owns(service)) {
             put.push(record(format!("fold/members/{service}"), self.members.get(service).map(json)));
         }
+        let (index, peers) = self.place;
+        self.flaps.keep(|service| route_of(service) % peers == index, put);
         for id in std::mem::take(&mut self.changed_incidents).iter().filter(|id| self.owns(id)) {
             put.push(record(format!("fold/incidents/{id}"), self.standing.get(id).map(json)));
         }

@@ -2,101 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/system.rs"]
+mod system;
 
 use common::{EpochInput, START_US, assert_same, digest, run};
-use evenkeel_dataflows::{Batch, Changes, Recovery, Resume, TICK_US, Tuning};
-use evenkeel_schemas::{
-    Binding, Clue, Command, Cut, Dataset, Dimension, Epoch, Incident, IncidentState, Notice, Partition, Topic,
-};
+use evenkeel_dataflows::detectors::FlapLimits;
+use evenkeel_dataflows::{Changes, Resume, TICK_US, Tuning};
+use evenkeel_schemas::{Clue, Command, Dataset, Dimension, Incident, IncidentState, Notice};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Scenarios are short: what is held settles soon.
-fn tuning() -> Tuning {
-    Tuning { recovery: Recovery { settle_s: 5, ..Recovery::default() }, ..Tuning::default() }
-}
-
-/// Seconds of traffic before anything fails.
-const WARM_S: i64 = 5;
-
-/// How a request of a service in a second ends: share of errors, percent, by region and version.
-type Failing<'a> = &'a dyn Fn(i64, usize, &str, &str) -> u64;
-
-/// Services that answer forty requests a second, ten epochs a second.
-struct System<'a> {
-    services: usize,
-    seconds: i64,
-    /// Pairs (caller, callee), said at the start.
-    calls: Vec<(usize, usize)>,
-    failing: Failing<'a>,
-    /// Orders by second, but for calls.
-    orders: Vec<(i64, String)>,
-    /// So late do the requests of a service come, s.
-    late_s: &'a dyn Fn(i64, usize) -> i64,
-}
-
-fn name(service: usize) -> String {
-    format!("s{service:03}")
-}
-
-fn link(caller: usize, callee: usize) -> String {
-    format!("\"order\":\"link\",\"by\":\"mesh\",\"caller\":\"{}\",\"callee\":\"{}\"", name(caller), name(callee))
-}
-
-impl<'a> System<'a> {
-    fn new(services: usize, calls: impl IntoIterator<Item = (usize, usize)>, failing: Failing<'a>) -> Self {
-        let calls = calls.into_iter().collect();
-        Self { services, seconds: 14, calls, failing, orders: Vec::new(), late_s: &|_, _| 0 }
-    }
-
-    fn epochs(&self) -> Vec<EpochInput> {
-        const PER_S: i64 = 10;
-        let (requests, control) = (0, 1);
-        let partition = |topic| Partition { topic, partition: 0 };
-        let partitions = [partition(Topic::Requests), partition(Topic::Control)];
-        let mut offsets = [0, 0];
-        let epoch = |number: i64| {
-            let (now_us, second) = (START_US + number * TICK_US / PER_S, number / PER_S);
-            let mut batches = partitions.map(Batch::new);
-            let mut push = |topic: usize, payload: String| {
-                batches[topic].push(offsets[topic], now_us, b"", payload.as_bytes());
-                offsets[topic] += 1;
-            };
-            if number == 1 {
-                let at = format!("\"event_time_us\":{now_us}");
-                self.calls.iter().for_each(|(a, b)| push(control, format!("{{{},{at}}}", link(*a, *b))));
-            }
-            for (_, order) in self.orders.iter().filter(|(at_s, _)| number == at_s * PER_S) {
-                push(control, format!("{{{order},\"event_time_us\":{now_us}}}"));
-            }
-            for service in 0..self.services {
-                let event_time_us = now_us - (self.late_s)(second, service) * TICK_US - 1;
-                for n in 0..4 {
-                    let turn = (number * 4 + n) as u64;
-                    let (region, version) = (["eu", "us"][(turn / 2 % 2) as usize], ["v1", "v2"][(turn % 2) as usize]);
-                    let failing = (self.failing)(second, service, region, version);
-                    let status = if turn * 37 % 100 < failing { 503 } else { 200 };
-                    push(
-                        requests,
-                        format!(
-                            "{{\"event_time_us\":{event_time_us},\"service\":\"{}\",\"status\":{status},\"latency_us\":900,\
-                         \"region\":\"{region}\",\"version\":\"{version}\"}}",
-                            name(service)
-                        ),
-                    );
-                }
-            }
-            let upper = Cut(partitions.iter().copied().zip(offsets).filter(|(_, next)| *next > 0).collect());
-            let epoch = Epoch(number as u64);
-            EpochInput { binding: Binding { epoch, now_us, resume: Epoch(0), upper }, batches: batches.to_vec() }
-        };
-        (0..self.seconds * PER_S).map(epoch).collect()
-    }
-
-    fn run(&self) -> Vec<Changes> {
-        run(&tuning(), 1, 10_000, Resume::default(), &self.epochs())
-    }
-}
+use system::{System, WARM_S, tuning};
 
 fn outputs<T: DeserializeOwned>(changes: &[Changes], dataset: Dataset) -> Vec<T> {
     let all = changes.iter().flat_map(|changes| &changes.outputs).filter(|output| output.dataset == dataset);
@@ -231,6 +146,17 @@ fn services_that_fail_everywhere_share_nothing_and_are_apart() {
 }
 
 #[test]
+fn services_that_fail_for_one_tenant_alone_are_one_incident_if_tenants_are_counted() {
+    let failing = |second, _: usize, region: &str, _: &str| if second >= WARM_S && region == "eu" { 95 } else { 0 };
+    let epochs = System::new(4, [], &failing).epochs();
+    let key_sets = [Dimension::Node, Dimension::Tenant].map(|other| vec![Dimension::Service, other]);
+    let tuning = Tuning { key_sets: [vec![vec![Dimension::Service]], key_sets.to_vec()].concat(), ..tuning() };
+    let own = own(&incidents(&run(&tuning, 1, 10_000, Resume::default(), &epochs)));
+    assert_eq!((own.len(), own[0].affected), (1, 4), "{own:#?}");
+    assert_eq!((own[0].shared[0].dimension, own[0].shared[0].value.as_str()), (Dimension::Tenant, "of eu"));
+}
+
+#[test]
 fn a_canary_is_named_by_its_version_and_its_deploy() {
     let failing = |second, service, _: &str, version: &str| {
         if service == 1 && second >= WARM_S && version == "v2" { 95 } else { 0 }
@@ -256,6 +182,39 @@ fn a_canary_is_named_by_its_version_and_its_deploy() {
 }
 
 #[test]
+fn calls_that_only_requests_show_join_a_cascade_and_are_kept_over_a_restart() {
+    let cascade = |second, service, _: &str, _: &str| cascade(second, service, 1);
+    let system = System { shown: true, seconds: 24, ..System::new(40, tree(40), &cascade) };
+    let epochs = system.epochs();
+    let calm = run(&tuning(), 1, 10_000, Resume::default(), &epochs);
+    let said = incidents(&calm);
+    let own = own(&said);
+    assert_eq!((own.len(), own[0].service.as_str(), own[0].affected), (1, "s000", 40), "{own:#?}");
+    assert!(pages(&said).len() <= 3, "{:?}", pages(&said));
+    for workers in [2, 4] {
+        let other = run(&tuning(), workers, 7, Resume::default(), &epochs);
+        assert_eq!(digest(&other), digest(&calm), "{workers} workers");
+    }
+    let cut = epochs.len() / 2;
+    let resume = common::resume(&tuning(), &calm[..cut]);
+    let again = resume.bindings[0].epoch.0 as usize + 1;
+    let rest = run(&tuning(), 2, 500, resume, &epochs[again..]);
+    rest.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
+}
+
+#[test]
+fn a_call_that_somebody_ended_is_not_believed_from_requests() {
+    let failing = |second, service, _: &str, _: &str| if second >= WARM_S && service < 2 { 90 } else { 0 };
+    let order = |order: &str| format!("\"order\":\"{order}\",\"by\":\"mesh\",\"caller\":\"s001\",\"callee\":\"s000\"");
+    let shown = System { shown: true, seconds: 24, ..System::new(2, [(1, 0)], &failing) };
+    assert_eq!(own(&incidents(&shown.run())).len(), 1);
+    let ended = System { orders: vec![(4, order("unlink"))], ..shown };
+    assert_eq!(own(&incidents(&ended.run())).len(), 2);
+    let back = System { orders: vec![(4, order("unlink")), (6, order("link"))], ..ended };
+    assert_eq!(own(&incidents(&back.run())).len(), 1);
+}
+
+#[test]
 fn an_edge_that_heals_splits_the_group_and_pages_nobody() {
     let failing = |second, service, _: &str, _: &str| if second >= WARM_S && service != 2 { 90 } else { 0 };
     let mut system = System { seconds: 20, ..System::new(5, [(1, 0), (3, 1), (4, 1)], &failing) };
@@ -266,6 +225,42 @@ fn an_edge_that_heals_splits_the_group_and_pages_nobody() {
     assert_eq!(shape, BTreeSet::from([("s000".to_owned(), 1), ("s001".to_owned(), 3)]), "{said:#?}");
     assert_eq!(pages(&said).len(), 1, "{:?}", pages(&said));
     assert!(said.iter().any(|it| it.notice == Notice::Split && it.state == IncidentState::Open));
+}
+
+/// What is said of a service that fails for eight seconds of every thirty, for eight minutes, and then no more.
+fn comes_and_goes() -> (Tuning, Vec<EpochInput>) {
+    let failing =
+        |second: i64, _, _: &str, _: &str| if (WARM_S..480).contains(&second) && second % 30 < 8 { 90 } else { 0 };
+    let mut tuning = tuning();
+    tuning.detection.flap = FlapLimits { max_fires: 3, within_s: 600, calm_s: 60 };
+    tuning.recovery.linger_s = 5;
+    (tuning, System { seconds: 570, ..System::new(1, [], &failing) }.epochs())
+}
+
+#[test]
+fn a_service_that_flaps_is_one_incident_until_it_is_calm() {
+    let (tuning, epochs) = comes_and_goes();
+    let said = incidents(&run(&tuning, 1, 10_000, Resume::default(), &epochs));
+    let notices = said.iter().filter(|it| it.notify).map(|it| it.notice).collect::<Vec<_>>();
+    let once = [Notice::Opened, Notice::Resolved];
+    assert_eq!(notices, [&once[..], &once, &once, &[Notice::Flapping, Notice::Resolved]].concat(), "{notices:?}");
+    let last = said.last().unwrap();
+    let ended_s = (last.at_us - START_US) / TICK_US;
+    // The last failure ends in the 458th second; what stands lingers, and is calm for a minute.
+    assert!((520..560).contains(&ended_s), "it ended after {ended_s} s");
+}
+
+#[test]
+fn what_flaps_is_kept_over_a_restart() {
+    let (tuning, epochs) = comes_and_goes();
+    let calm = run(&tuning, 1, 10_000, Resume::default(), &epochs);
+    assert_eq!(digest(&run(&tuning, 2, 70, Resume::default(), &epochs)), digest(&calm));
+    for cut in (900..epochs.len()).step_by(701) {
+        let resume = common::resume(&tuning, &calm[..cut]);
+        let again = resume.bindings[0].epoch.0 as usize + 1;
+        let rest = run(&tuning, 1, 500, resume, &epochs[again..]);
+        rest.iter().zip(&calm[cut..]).for_each(|(after, before)| assert_same(after, before, cut));
+    }
 }
 
 #[test]

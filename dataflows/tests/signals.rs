@@ -5,6 +5,7 @@ mod common;
 mod world;
 
 use common::{Dice, START_US, assert_same, digest, resume, run};
+use evenkeel_dataflows::detectors::{MissingLimits, MissingPolicy};
 use evenkeel_dataflows::{Changes, Detection, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{Decision, Detector, Dimension, Verdict};
 use world::{World, all_verdicts, calm};
@@ -106,20 +107,66 @@ fn a_signal_is_recorded_and_pages_only_if_it_is_named() {
     assert_eq!(said.iter().find(memory).map(|verdict| verdict.decision), Some(Decision::Fire), "{said:?}");
 }
 
+/// A gauge that says nothing from the twentieth minute to the fiftieth, by what that means.
+fn fallen_silent(policy: Option<MissingPolicy>) -> World {
+    let feeds = policy.map(|policy| ("memory.used_mib".to_owned(), policy)).into_iter().collect();
+    let missing = MissingLimits { feeds, ..MissingLimits::default() };
+    let shown = |second: i64| if (1_200..3_000).contains(&second) { f64::NAN } else { 300.0 };
+    let tuning = Tuning { detection: Detection { missing, ..Detection::default() }, ..Tuning::default() };
+    World { tuning, ..gauge(3_600, shown) }
+}
+
+#[test]
+fn a_feed_that_falls_silent_is_what_was_said_of_it() {
+    let said = |policy| edges(&fallen_silent(policy).run(1), Detector::Signal);
+    let [(fired, Decision::Fire, why), (cleared, Decision::Clear, reason)] = &said(Some(MissingPolicy::Alarm))[..]
+    else {
+        panic!("{:?}", said(Some(MissingPolicy::Alarm)))
+    };
+    assert_eq!((*fired, why.as_str(), *cleared, reason.as_str()), (22, "missing_data", 50, "present"));
+    assert_eq!(said(None), []);
+    assert_eq!(said(Some(MissingPolicy::Hold)), []);
+    // Nothing for half an hour is a value of its own, thirty of them are.
+    let held = |policy| of(&fallen_silent(policy).run(1), Detector::Signal).len();
+    assert_eq!((held(Some(MissingPolicy::Hold)), held(None)), (0, 0));
+    let zero = of(&fallen_silent(Some(MissingPolicy::Zero)).run(1), Detector::Signal);
+    assert!(zero.iter().any(|it| it.evidence.starts_with("memory.used_mib 0.000")), "{zero:?}");
+}
+
+#[test]
+fn a_feed_is_not_missed_in_an_excluded_interval() {
+    let at = |second: i64| START_US + second * TICK_US;
+    let order = format!(
+        "{{\"order\":\"maintenance\",\"by\":\"ann\",\"service\":\"s\",\"event_time_us\":{},\"from_us\":{},\"to_us\":{}}}",
+        at(600),
+        at(1_200),
+        at(3_000)
+    );
+    let world = World { orders: vec![(600, order)], ..fallen_silent(Some(MissingPolicy::Alarm)) };
+    assert_eq!(edges(&world.run(1), Detector::Signal), []);
+}
+
 #[test]
 fn workers_and_restarts_leave_no_trace() {
     let objectives = [("s".to_owned(), 999_000)].into();
-    let detection = Detection { paging_signals: vec!["requests".to_owned()], ..Detection::default() };
+    let feeds = [("memory.used_mib".to_owned(), MissingPolicy::Alarm)].into();
+    let missing = MissingLimits { feeds, ..MissingLimits::default() };
+    let detection = Detection { paging_signals: vec!["requests".to_owned()], missing, ..Detection::default() };
     let tuning = Tuning { objectives, detection, ..Tuning::default() };
     let world = World {
         seconds: 2_400,
-        gauge: Some(Box::new(|second| 300.0 + second as f64 / 10.0)),
+        // Nothing is read in the minutes around the second half hour, and that pages.
+        gauge: Some(Box::new(|second| match second {
+            1_200..1_800 => f64::NAN,
+            _ => 300.0 + second as f64 / 10.0,
+        })),
         tuning: tuning.clone(),
         ..versions(400)
     };
     let epochs = world.epochs();
     let calm = run(&tuning, 1, 500, Resume::default(), &epochs);
     assert!(!of(&calm, Detector::Canary).is_empty() && !of(&calm, Detector::BudgetBurn).is_empty());
+    assert!(of(&calm, Detector::Signal).iter().any(|it| it.reason == "missing_data"));
     for (workers, size) in [(2, 500), (4, 17)] {
         assert_eq!(
             digest(&calm),

@@ -234,6 +234,8 @@ fn decisions_encode() {
         since_us: 1_795_246_471_000_000,
         evidence: "errors 40/100 against 1/4000, p50 900 µs against 880, p99 1200 µs against 1190".into(),
         amended_us: None,
+        epoch: 812,
+        policy: 3,
     };
     assert_bytes(verdict, golden!("verdict.v1.json"));
     let cause = Cause {

@@ -1,6 +1,6 @@
 //! [`Alert`]: an incident that was worth a page, as receivers are told of it.
 
-use evenkeel_schemas::{Detector, Incident, IncidentState};
+use evenkeel_schemas::{Detector, Incident, IncidentState, Notice};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -113,8 +113,9 @@ fn annotations(incident: &Incident) -> BTreeMap<String, String> {
     let Incident { service, cause, affected, .. } = incident;
     let others = if *affected > 1 { format!(", with {} other services", affected - 1) } else { String::new() };
     let changes = incident.changes.iter().map(|it| format!("{} {} {}", it.service, it.what, it.version));
+    let again = if incident.notice == Notice::Flapping { ", again and again: open until it is calm" } else { "" };
     let notes = [
-        ("summary", format!("{service}: {}{others}", cause.evidence)),
+        ("summary", format!("{service}: {}{others}{again}", cause.evidence)),
         ("root", service.clone()),
         ("evidence", cause.evidence.clone()),
         ("services", listed(&incident.services)),

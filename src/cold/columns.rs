@@ -64,6 +64,7 @@ impl Columns {
             (Dimension::Node, "node"),
             (Dimension::Version, "version"),
             (Dimension::Region, "region"),
+            (Dimension::Tenant, "tenant"),
         ];
         for (dimension, name) in dimensions {
             let values = keys.clone().map(|key| key.get(dimension)).collect::<StringArray>();

@@ -73,6 +73,8 @@ fn verdicts(columns: Columns, values: &[Verdict]) -> RecordBatch {
         .times("since", rows().map(|verdict| verdict.since_us))
         .texts("evidence", rows().map(|verdict| &verdict.evidence))
         .some_times("amended", rows().map(|verdict| verdict.amended_us))
+        .counts("epoch", rows().map(|verdict| verdict.epoch))
+        .counts("policy", rows().map(|verdict| verdict.policy))
         .finish()
 }
 

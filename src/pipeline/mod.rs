@@ -211,9 +211,11 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
         if (self.is_due(turn.records) || (holds_back && !behind)) && self.others.may_close() {
             self.close(now_us)?;
         }
-        let patience = self.rest(turn.records, full || (holds_back && behind) || self.has_enough());
+        let mut patience = self.rest(turn.records, full || (holds_back && behind) || self.has_enough());
         while let Some(changes) = self.engine.wait(patience)? {
             self.others.complete(changes, &mut self.ready);
+            // What is complete does not wait for what is not.
+            patience = Duration::ZERO;
         }
         turn.committed = self.ready.offer(&self.pace, |epochs| self.committer.offer(epochs))?;
         if let Some(Binding { epoch, now_us, .. }) = turn.committed.last().map(|last| &last.binding) {
@@ -314,8 +316,8 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
 
     /// How long a poll may wait for records.
     fn patience(&self) -> Duration {
-        if self.engine.in_flight() > 0 {
-            return Duration::ZERO; // The caller's worker has its part to do.
+        if self.engine.in_flight() > 0 || self.engine.is_urgent() {
+            return Duration::ZERO; // The caller's worker has its part to do, or the open epoch is due now.
         }
         // While something is being committed, look again soon.
         let busy = !self.ready.is_empty() || !self.backlog.is_empty() || self.others.are_closing();

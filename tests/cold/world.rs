@@ -149,6 +149,8 @@ fn verdict(i: usize, at_us: i64) -> Verdict {
         since_us: at_us - 5,
         evidence: format!("errors {i}"),
         amended_us: None,
+        epoch: i as u64,
+        policy: i as u64 % 3,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the rules remember: flapping, levels, gaps; and that all of it is bounded and survives a restart.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use evenkeel_detectors::{Canary, CanaryLimits, Detection, Flap, FlapLimits, FlapTurn, Forecast, ForecastLimits, Leak};
+use evenkeel_detectors::{Canary, CanaryLimits, Detection, Flap, FlapLimits, Forecast, ForecastLimits, Leak};
 use evenkeel_detectors::{LeakLimits, MissingLimits, MissingPolicy, Share, judge_latency};
 use evenkeel_detectors::{judge_forecast, judge_missing};
 use evenkeel_schemas::{Statistics, Tally};
@@ -10,40 +10,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 const MINUTE_US: i64 = 60_000_000;
 
-/// What is said of a key that fires and clears once a minute for `minutes`, and then stays as it is for an hour.
-fn flapping(minutes: i64) -> Vec<(i64, FlapTurn)> {
-    let (mut flap, limits) = (Flap::default(), FlapLimits::default());
-    let turn = |at: i64| (at, flap.turn(at * MINUTE_US, at < minutes && at % 2 == 0, &limits));
-    (0..minutes + 60).map(turn).filter(|(_, turn)| *turn != FlapTurn::Unchanged).collect()
-}
-
 #[test]
-fn a_key_that_flaps_is_said_once_until_it_is_calm() {
-    let said = |minutes| -> Vec<(i64, FlapTurn)> {
-        flapping(minutes).into_iter().filter(|(_, turn)| *turn != FlapTurn::Suppressed).collect()
+fn more_than_four_fires_an_hour_flap() {
+    let (mut flap, limits) = (Flap::default(), FlapLimits::default());
+    let mut fires = |minutes: &[i64]| -> Vec<Option<usize>> {
+        minutes.iter().map(|at| flap.fire(at * MINUTE_US, &limits)).collect()
     };
-    assert_eq!(said(8).len(), 8, "four fires in an hour, and their clears, are said");
-    assert!(said(8).iter().all(|(_, turn)| *turn == FlapTurn::Say));
-    let many = said(100);
-    assert!(many[..8].iter().all(|(_, turn)| *turn == FlapTurn::Say));
-    // The fifth fire is at minute 8; the last clear at 99.
-    assert_eq!(many[8..], [(8, FlapTurn::Flapping), (129, FlapTurn::Calm { firing: false })]);
-}
-
-#[test]
-fn fires_an_hour_apart_do_not_flap_and_one_that_stays_is_said() {
-    let (mut flap, limits) = (Flap::default(), FlapLimits::default());
-    for at in 0..200 {
-        assert_eq!(flap.turn(at * 16 * MINUTE_US, at % 2 == 0, &limits), FlapTurn::Say, "every 32 minutes: at {at}");
-    }
-    let mut stays = Flap::default();
-    (0..9).for_each(|at| {
-        stays.turn(at * MINUTE_US, at % 2 == 0, &limits);
-    });
-    assert!(stays.is_flapping());
-    assert_eq!(stays.turn(37 * MINUTE_US, true, &limits), FlapTurn::Unchanged);
-    assert_eq!(stays.turn(38 * MINUTE_US, true, &limits), FlapTurn::Calm { firing: true }, "it fires for good");
-    assert_eq!(stays.turn(39 * MINUTE_US, false, &limits), FlapTurn::Say);
+    assert_eq!(fires(&[0, 10, 20, 30, 59]), [None, None, None, None, Some(5)]);
+    assert_eq!(fires(&[60]), [Some(5)], "the first is an hour ago");
+    assert_eq!(fires(&[150, 166, 182, 198, 214, 230]), [None; 6], "every 16 minutes");
+    assert!(flap.is_over(290 * MINUTE_US, &limits) && !flap.is_over(289 * MINUTE_US, &limits));
 }
 
 /// What the last hour itself does: minutes until twice the latency is no longer above it.
@@ -121,7 +97,7 @@ proptest! {
             at_us += step_s * 1_000_000;
             leak.take(at_us, i64::from(*value));
             forecast.take(at_us, i64::from(*value));
-            flap.turn(at_us, *value > 0, &FlapLimits::default());
+            flap.fire(at_us, &FlapLimits::default());
         }
         prop_assert_eq!(restarted(&leak), leak.clone());
         prop_assert_eq!(restarted(&forecast), forecast);
@@ -136,7 +112,7 @@ proptest! {
         for (at_us, value) in samples {
             leak.take(at_us, value);
             forecast.take(at_us, value);
-            flap.turn(at_us, value % 2 == 0, &FlapLimits::default());
+            flap.fire(at_us, &FlapLimits::default());
             canary.take(share((at_us, value)), share((value, at_us)), &CanaryLimits::default());
             canary.judge(&CanaryLimits::default());
             leak.judge(limit, &LeakLimits::default());

@@ -13,7 +13,7 @@ const CONTROL: Partition = Partition { topic: Topic::Control, partition: 0 };
 /// Requests of a second: (latency µs, whether it fails).
 type Second = Box<dyn Fn(i64, &mut Dice) -> Vec<(u64, bool)>>;
 
-/// What a gauge with a limit of 1,000 shows in a second.
+/// What a gauge with a limit of 1,000 shows in a second; nothing if that is no number.
 type Gauge = Box<dyn Fn(i64) -> f64>;
 
 /// What happens, by second from the start.
@@ -59,8 +59,9 @@ impl World {
                     requests.push(offsets[0], event_time_us, b"", request.as_bytes());
                     offsets[0] += 1;
                 }
-                if let Some(gauge) = self.gauge.as_ref().filter(|_| second % 20 == 0) {
-                    let (event_time_us, value) = (START_US + second * TICK_US, gauge(second));
+                let gauge = self.gauge.as_ref().filter(|_| second % 20 == 0);
+                if let Some(value) = gauge.map(|gauge| gauge(second)).filter(|value| !value.is_nan()) {
+                    let event_time_us = START_US + second * TICK_US;
                     let read = format!(
                         "{{\"event_time_us\":{event_time_us},\"node\":\"n\",\"service\":\"s\",\"kind\":\"gauge\",\
                          \"name\":\"memory.used_mib\",\"value\":{value},\"limit\":1000}}"

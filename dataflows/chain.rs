@@ -3,7 +3,10 @@
 //! Within an epoch the entries of a partition are chained in the order of their kind, coordinates, time and content, so
 //! the chain is the same for any number of workers. The head is state, and survives a restart.
 
+use crate::approvals::Refusal;
+use crate::commands::Refused;
 use crate::epochs::{Epochs, Moment};
+use crate::glass::Glass;
 use crate::operators::epochwise::epochwise;
 use crate::operators::fold::hash_of;
 use crate::policy::Order;
@@ -12,8 +15,8 @@ use crate::worker::Start;
 use crate::{Output, Record, Tuning, wire};
 use evenkeel_schemas::audit::{Chain, Entry};
 use evenkeel_schemas::{
-    AuditEvent, AuditEventType, Change, Command, CommandKind, Control, Coordinates, Dataset, Decision, Incident,
-    IncidentState, Outcome, POLICY, Verdict,
+    AuditEvent, AuditEventType, Change, Command, Control, Coordinates, Dataset, Decision, Incident, IncidentState,
+    Outcome, POLICY, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -129,6 +132,31 @@ impl Draft {
         Self::decided(3, now_us, POLICY.to_owned(), op, "policy", (Dataset::State, json(&what)))
     }
 
+    /// The entry of an order that was refused, for which no other record says so.
+    pub fn of_refused(order: &Order, now_us: i64, why: Refusal) -> Self {
+        let Order { at, control } = order;
+        Self::refused((control.order(), control.scope(), control.by()), at, now_us, why)
+    }
+
+    /// The entry of a person's word that no command waited for.
+    pub fn of_refused_word(Refused { word, why }: &Refused, now_us: i64) -> Self {
+        let order = if word.approved { "approve" } else { "reject" };
+        Self::refused((order, &word.command_id, &word.by), &word.at, now_us, *why)
+    }
+
+    fn refused((order, scope, by): (&str, &str, &str), at: &Coordinates, now_us: i64, why: Refusal) -> Self {
+        let what = serde_json::json!({"order": order, "scope": scope, "by": by, "at_us": now_us,
+            "heard_at": at.to_string(), "refused": why.words()});
+        Self::decided(3, now_us, scope.to_owned(), "refused", order, (Dataset::State, json(&what)))
+    }
+
+    /// The entry of a glass that is broken, or whole again.
+    pub fn of_glass(glass: &Glass, now_us: i64) -> Self {
+        let op = if glass.to_us > now_us { "begun" } else { "ended" };
+        let what = (Dataset::State, json(glass));
+        Self::decided(3, now_us, glass.service.clone(), op, "break_glass", what)
+    }
+
     /// The entry of an incident.
     pub fn of_incident(incident: &Incident) -> Self {
         let op = match incident.state {
@@ -142,13 +170,7 @@ impl Draft {
 
     /// The entry of a command.
     pub fn of_command(command: &Command) -> Self {
-        let op = match command.kind {
-            CommandKind::TripCircuit => "trip_circuit",
-            CommandKind::HalfOpen => "half_open",
-            CommandKind::CloseCircuit => "close_circuit",
-            CommandKind::RestartNode => "restart_node",
-            CommandKind::Scale => "scale",
-        };
+        let op = command.kind.name();
         let what = (Dataset::Commands, json(command));
         Self::decided(6, command.at_us, command.command_id.clone(), op, "command", what)
     }

@@ -1,8 +1,9 @@
 //! `commands`: situations in; commands out, one live one per target and kind (law L8).
 //!
-//! A circuit goes closed → open → half-open → closed. It opens for an episode of errors, stays open `open_s`, is tried
+//! What is asked for is policy ([`answers`]). A circuit goes closed → open → half-open → closed. It opens for an episode of errors, stays open `open_s`, is tried
 //! for `trial_s`, and closes if errors did not come back meanwhile; if they do, it opens again, each time for longer. Every
-//! other command is said once and then not again for `cooldown_s`; what becomes of it then, see [`lifecycle`].
+//! other command is said once and then not again for `cooldown_s`; what becomes of it then, see [`lifecycle`], and how what
+//! it did is taken back, see [`measures`].
 //!
 //! # Decision
 //! The last healthy replica is never taken out, nor more of them than `max_out_percent`, this one counted: else the circuit
@@ -14,20 +15,40 @@
 //! what is tried is whether it is needed still. So it is not counted as futile; as Envoy's ejections do, the circuit opens
 //! for `open_s` more with every trial in a row that failed, up to [`MAX_OPEN_S`].
 
+use crate::actions::Params;
 use crate::epochs::Moment;
 use crate::operators::fold::Machine;
 use crate::policy::{Order, Policy};
+use crate::roster::Roster;
 use crate::rules::Rules;
 use crate::tuning::{Recovery, TICK_US};
-use evenkeel_schemas::{Cause, Command, CommandKind, CommandState, Control, Coordinates, Detector, Outcome};
+use evenkeel_schemas::{Cause, Changed, Command, CommandKind, CommandState, Control, Coordinates, Detector, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod answers;
+#[cfg(test)]
+mod approval_tests;
+mod decided;
 mod lifecycle;
+mod measures;
+#[cfg(test)]
+mod measures_tests;
+#[cfg(test)]
+mod plays;
 #[cfg(test)]
 mod tests;
 
+use answers::Finding;
+pub(crate) use decided::{Decided, Refused};
 use lifecycle::Live;
+use measures::Measure;
+
+/// Params of what needs none.
+const NONE: &Params = &Params::new();
+
+/// Most versions of a service that are remembered as taken back: the oldest is forgotten.
+const MAX_WITHDRAWN: usize = 8;
 
 /// A circuit stays open no longer before it is tried, s: Envoy's `max_ejection_time`.
 const MAX_OPEN_S: i64 = 300;
@@ -46,12 +67,7 @@ pub(crate) enum Word {
     Left(String),
     Outcome(Coordinates, Outcome),
     /// A person's word about a proposed command.
-    Decided {
-        at: Coordinates,
-        command_id: String,
-        by: String,
-        approved: bool,
-    },
+    Decided(Decided),
     /// A burst of errors at a node, or at the service, after a while without: in a trial, if there is one.
     Errors(String),
     /// What was given up may be tried again.
@@ -63,15 +79,17 @@ pub(crate) enum Word {
         episode: String,
         incident_id: String,
         cause: Cause,
+        /// What was changed of the service of late, oldest first.
+        changes: Vec<Changed>,
     },
 }
 
 impl Word {
     /// What an order says to the commands of a service.
-    pub fn ordered(Order { at, control }: &Order) -> Option<(String, Self)> {
+    pub fn ordered(Order { at, control }: &Order, roster: &Roster) -> Option<(String, Self)> {
         let decided = |service: &String, command_id: &String, by: &String, approved| {
-            let (at, command_id, by) = (*at, command_id.clone(), by.clone());
-            (service.clone(), Self::Decided { at, command_id, by, approved })
+            let (at, command_id, by, proven) = (*at, command_id.clone(), by.clone(), roster.proves(control));
+            (service.clone(), Self::Decided(Decided { at, command_id, by, approved, proven }))
         };
         match control {
             Control::Approve { service, command_id, by, .. } => Some(decided(service, command_id, by, true)),
@@ -80,6 +98,14 @@ impl Word {
             _ => None,
         }
     }
+}
+
+/// What is said of commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Command(Command),
+    /// A person's word that no command waited for.
+    Refused(Refused),
 }
 
 /// Where a circuit stands.
@@ -110,12 +136,23 @@ pub(crate) struct Service {
     futile: BTreeMap<String, u32>,
     /// Targets that were given up.
     frozen: BTreeSet<String>,
+    /// What was done and holds until it is taken back, by kind and target.
+    #[serde(default)]
+    measures: BTreeMap<String, Measure>,
+    /// The last versions that were taken back: nothing goes back to them.
+    #[serde(default)]
+    withdrawn: Vec<String>,
 }
 
 impl Service {
     /// Whether nothing more is tried for a target until a person says so.
     fn is_given_up(&self, service: &str, target: &str) -> bool {
         self.frozen.contains(target) || self.frozen.contains(service)
+    }
+
+    /// Whether a replica is taken out, by its circuit or otherwise.
+    fn is_out(&self, node: &str) -> bool {
+        self.circuits.contains_key(node) || self.measures.values().any(|measure| measure.keeps_out(node))
     }
 }
 
@@ -128,17 +165,15 @@ impl Machine for Commands {
     type Key = String;
     type Input = Word;
     type State = Service;
-    type Said = Command;
+    type Said = Said;
     const NAME: &'static str = "commands";
 
-    fn hear(&self, key: &String, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Command>) {
+    fn hear(&self, key: &String, state: &mut Service, word: Word, now: Moment, said: &mut Vec<Said>) {
         match word {
             Word::Joined(node) => drop(state.replicas.insert(node)),
             Word::Left(node) => drop(state.replicas.remove(&node)),
             Word::Outcome(_, outcome) => self.answered(key, state, &outcome, now, said),
-            Word::Decided { command_id, by, approved, .. } => {
-                self.decided(key, state, (&command_id, by, approved), now, said);
-            }
+            Word::Decided(word) => self.decided(key, state, &word, now, said),
             Word::Errors(target) => self.came_back(key, state, &target, now, said),
             Word::Resumed => {
                 state.frozen.clear();
@@ -148,9 +183,11 @@ impl Machine for Commands {
                 state.answered.remove(&episode);
                 self.relieved(state, &episode, now, said);
             }
-            Word::Situation { episode, incident_id, cause, .. } => {
+            Word::Situation { episode, incident_id, cause, changes, .. } => {
                 if worsened(state, episode.clone(), &cause) {
-                    self.answer(key, state, (&incident_id, &episode, &cause), now, said);
+                    let (incident_id, episode) = (incident_id.as_str(), episode.as_str());
+                    let finding = Finding { incident_id, episode, cause: &cause, changes: &changes };
+                    self.answer(key, state, &finding, now, said);
                 }
             }
         }
@@ -159,12 +196,14 @@ impl Machine for Commands {
     fn alarm(&self, state: &Service) -> Option<i64> {
         let circuits = state.circuits.values().map(|circuit| circuit.next_us);
         let live = state.live.values().map(|live| live.due_us);
-        circuits.chain(state.cooling.values().copied()).chain(live).min()
+        let measures = state.measures.values().filter_map(|measure| measure.next_us);
+        circuits.chain(state.cooling.values().copied()).chain(live).chain(measures).min()
     }
 
-    fn wake(&self, key: &String, state: &mut Service, now: Moment, said: &mut Vec<Command>) {
+    fn wake(&self, key: &String, state: &mut Service, now: Moment, said: &mut Vec<Said>) {
         state.cooling.retain(|_, until| *until > now.now_us);
         self.due(key, state, now, said);
+        self.measures_due(key, state, now, said);
         for (target, circuit) in std::mem::take(&mut state.circuits) {
             if circuit.next_us > now.now_us {
                 state.circuits.insert(target, circuit);
@@ -180,53 +219,15 @@ impl Commands {
         &self.rules.tuning().recovery
     }
 
-    fn answer(
-        &self,
-        service: &str,
-        state: &mut Service,
-        (incident_id, episode, cause): (&str, &str, &Cause),
-        now: Moment,
-        said: &mut Vec<Command>,
-    ) {
-        let reason = format!("{:?}: {}", cause.detector, cause.evidence);
-        let incident = (incident_id, episode, reason.as_str());
-        let one_node = (cause.nodes.len() == 1).then(|| cause.nodes[0].clone());
-        let (kind, target) = match (cause.detector, one_node) {
-            (Detector::NodeSilent, Some(node)) => (CommandKind::RestartNode, node),
-            (Detector::NodeSilent, None) => {
-                return cause.nodes.iter().for_each(|node| {
-                    self.say(service, state, (CommandKind::RestartNode, node), incident, now, said);
-                });
-            }
-            (Detector::ErrorBurst | Detector::ErrorRate, Some(node)) if self.spare(state, &node) => {
-                (CommandKind::TripCircuit, node)
-            }
-            (Detector::ErrorBurst | Detector::ErrorRate, _) => (CommandKind::TripCircuit, service.to_owned()),
-            (Detector::Saturation | Detector::Latency, _) => (CommandKind::Scale, service.to_owned()),
-            (Detector::Forecast, _) => (CommandKind::Scale, service.to_owned()),
-            // What to do about these is for a person to decide.
-            (
-                Detector::Traffic
-                | Detector::BudgetBurn
-                | Detector::Canary
-                | Detector::Leak
-                | Detector::Signal
-                | Detector::AuditIntegrity,
-                _,
-            ) => return,
-        };
-        self.say(service, state, (kind, &target), incident, now, said);
-    }
-
     /// Says a command unless one like it is live or was said a moment ago, or its target was given up.
     fn say(
         &self,
         service: &str,
         state: &mut Service,
-        (kind, target): (CommandKind, &str),
+        asked @ (kind, target, _): (CommandKind, &str, &Params),
         (incident_id, episode, reason): (&str, &str, &str),
         now: Moment,
-        said: &mut Vec<Command>,
+        said: &mut Vec<Said>,
     ) {
         let place = slot(kind, target);
         let trips = kind == CommandKind::TripCircuit;
@@ -242,15 +243,20 @@ impl Commands {
         }
         if let Some(live) = state.live.get(&place) {
             let trial_failed = trips && live.command.state == CommandState::Acknowledged;
-            if !trial_failed {
+            if !trial_failed && !live.command.undo {
                 return;
             }
             let live = state.live.remove(&place).expect("just found");
-            state.futile.remove(target);
-            lifecycle::end(live, CommandState::Done, "it helped; errors came back in the trial", now, said);
+            if trial_failed {
+                state.futile.remove(target);
+                lifecycle::end(live, CommandState::Done, "it helped; errors came back in the trial", now, said);
+            } else {
+                self.comes_back(state, &place, now.now_us);
+                lifecycle::end(live, CommandState::Expired, "what it was for came back", now, said);
+            }
         }
         state.cooling.insert(place, now.now_us + self.times().cooldown_s * TICK_US);
-        let command = self.command(service, (kind, target), incident_id, reason.to_owned(), now);
+        let command = self.command(service, asked, incident_id, reason.to_owned(), now);
         self.begin(state, command, episode.to_owned(), now, said);
     }
 
@@ -266,7 +272,7 @@ impl Commands {
 
     /// Errors came back at a target: in its trial the circuit opens again; after it closed, opening it did not help. While it
     /// is open they are stragglers.
-    fn came_back(&self, service: &str, state: &mut Service, target: &str, now: Moment, said: &mut Vec<Command>) {
+    fn came_back(&self, service: &str, state: &mut Service, target: &str, now: Moment, said: &mut Vec<Said>) {
         let place = slot(CommandKind::TripCircuit, target);
         // Else it was not evenkeel that took it out, or what it was for is over: then the next episode tells.
         let Some(live) = state.live.get(&place).filter(|live| live.command.state == CommandState::Acknowledged) else {
@@ -277,8 +283,8 @@ impl Commands {
                 let (incident_id, episode) = (circuit.incident_id.clone(), live.episode.clone());
                 let reason = (incident_id.as_str(), episode.as_str(), "errors came back in the trial");
                 // Replicas may have gone meanwhile.
-                let target = if self.may_trip(service, state, target) { target } else { service };
-                self.say(service, state, (CommandKind::TripCircuit, target), reason, now, said);
+                let target = if self.may_take_out(service, state, target) { target } else { service };
+                self.say(service, state, (CommandKind::TripCircuit, target, NONE), reason, now, said);
             }
             Some(_) => {}
             None => {
@@ -295,7 +301,7 @@ impl Commands {
         state: &mut Service,
         (target, circuit): (String, Circuit),
         now: Moment,
-        said: &mut Vec<Command>,
+        said: &mut Vec<Said>,
     ) {
         if self.policy.killed || state.is_given_up(service, &target) {
             // It stays as it is; the circuit asks again a while later.
@@ -307,7 +313,7 @@ impl Commands {
             false => (CommandKind::HalfOpen, format!("open for {} s", self.times().open_s)),
             true => (CommandKind::CloseCircuit, format!("no errors in a trial of {} s", self.times().trial_s)),
         };
-        let command = self.command(service, (kind, &target), &circuit.incident_id, reason, now);
+        let command = self.command(service, (kind, &target, NONE), &circuit.incident_id, reason, now);
         self.begin(state, command, String::new(), now, said);
         if kind == CommandKind::HalfOpen {
             // A trial that fails must be able to open the circuit again.
@@ -323,18 +329,19 @@ impl Commands {
     fn command(
         &self,
         service: &str,
-        (kind, target): (CommandKind, &str),
+        (kind, target, params): (CommandKind, &str, &Params),
         incident_id: &str,
         reason: String,
         Moment { epoch, now_us: at_us, .. }: Moment,
     ) -> Command {
+        let tuning = self.rules.tuning();
         Command {
             command_id: Command::identify(incident_id, kind, target, (epoch, at_us)),
             kind,
             target: target.to_owned(),
             service: service.to_owned(),
             incident_id: incident_id.to_owned(),
-            mode: self.policy.mode(service, self.rules.tuning()),
+            mode: tuning.mode_of(self.policy.mode(service, tuning), service, kind),
             reason,
             at_us,
             expires_us: at_us + self.times().expires_s * TICK_US,
@@ -343,12 +350,14 @@ impl Commands {
             decided_us: at_us,
             fence: 0,
             by: String::new(),
+            params: params.clone(),
+            undo: false,
         }
     }
 
     /// Whether `node` may be taken out: another replica is in service, and no more than the allowed part is out then.
     fn spare(&self, state: &Service, node: &str) -> bool {
-        let is_out = |other: &&String| *other == node || state.circuits.contains_key(*other);
+        let is_out = |other: &&String| *other == node || state.is_out(other);
         let (all, out) = (state.replicas.len(), state.replicas.iter().filter(is_out).count());
         out < all && out * 100 <= all * self.times().max_out_percent as usize
     }

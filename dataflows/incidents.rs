@@ -154,7 +154,7 @@ impl Incidents {
             let (_, service) = self.ends.pop_first().expect("just seen");
             let member = self.remove(&service).expect("what ends stands");
             if member.ends_us.is_some_and(|at| at <= now.now_us) {
-                self.tell(&mut said, &service, &member, true);
+                self.tell(&mut said, (&service, &member), true, topology);
                 incidents.insert(member.incident_id.clone());
                 let (ends_us, ripe_us, shows) = (None, None, Vec::new());
                 self.insert(&service, Member { is_ghost: true, ends_us, ripe_us, shows, ..member });
@@ -169,7 +169,7 @@ impl Incidents {
         for service in begun {
             if let Some(member) = self.members.get(&service) {
                 let member = member.clone();
-                self.tell(&mut said, &service, &member, false);
+                self.tell(&mut said, (&service, &member), false, topology);
             }
         }
         self.settle(now.now_us, &mut said);
@@ -237,10 +237,11 @@ impl Incidents {
     }
 
     /// Tells commands of a service.
-    fn tell(&self, said: &mut Said, service: &str, member: &Member, ended: bool) {
+    fn tell(&self, said: &mut Said, (service, member): (&str, &Member), ended: bool, topology: &Topology) {
         if self.owns(service) {
             let (episode, incident_id) = (member.episode.clone(), member.incident_id.clone());
-            let word = Word::Situation { ended, episode, incident_id, cause: member.cause.clone() };
+            let (cause, changes) = (member.cause.clone(), topology.changes(service).to_vec());
+            let word = Word::Situation { ended, episode, incident_id, cause, changes };
             said.words.push((service.to_owned(), word));
         }
     }

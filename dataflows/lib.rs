@@ -15,8 +15,10 @@
 //!
 //! Outputs are a function of the bindings and records, whatever the number of workers and the sizes of batches (law L1).
 
+mod actions;
 mod active;
 mod amend;
+mod approvals;
 mod batch;
 mod budgets;
 mod bursts;
@@ -24,12 +26,14 @@ mod calls;
 mod chain;
 mod commands;
 mod decoder;
+mod deploys;
 mod detect;
 mod dictionary;
 mod engine;
 mod epochs;
 mod findings;
 mod gather;
+mod glass;
 mod graph;
 pub mod groups;
 mod incidents;
@@ -43,6 +47,7 @@ mod operators;
 mod policy;
 mod recovery;
 mod requests;
+mod roster;
 mod rules;
 mod saturation;
 mod sheaf;
@@ -56,13 +61,17 @@ mod vitals;
 mod wire;
 mod worker;
 
+pub use actions::{Action, Answers, MAX_ACTIONS};
+pub use approvals::Approval;
 pub use batch::{Batch, Changes, HEAVY_BYTES, Output, Record};
 pub use chain::{CONFIGURED, Configured};
 pub use engine::{Engine, Resume, Stopped};
 pub use evenkeel_detectors::{self as detectors, Detection};
 pub use links::Links;
+pub use roster::{BreakGlass, Override, Person, Roster, Rotation};
 pub use rules::{Applied, KEPT_POLICIES, documents_sha256};
 pub use state::State;
 pub use tuning::{
     FUTURE_TOLERANCE_US, Recovery, SHARD_DELAY_US, SHARDS, SLOT_WIDTHS_S, TICK_US, Tuning, WINDOWS, WindowSpec,
 };
+pub use versions::{Assessment, Phase, VERSIONS, assess};

@@ -1,5 +1,6 @@
 //! `policy`: orders in; what holds for commands, kept for a restart.
 
+use crate::glass::Glasses;
 use crate::intervals::Intervals;
 use crate::state::{State, from_json, json, record};
 use crate::{Output, Tuning, wire};
@@ -24,6 +25,9 @@ pub(crate) struct Policy {
     pub killed: bool,
     /// When services are not judged, and what enters no baseline.
     pub intervals: Intervals,
+    /// Who decides alone for a while.
+    #[serde(default)]
+    pub glasses: Glasses,
 }
 
 impl Order {
@@ -55,6 +59,7 @@ impl Policy {
             Control::Maintenance { .. } | Control::ExcludeFromBaseline { .. } => self.intervals.hear(control),
             Control::Approve { .. }
             | Control::Reject { .. }
+            | Control::BreakGlass { .. }
             | Control::Resume { .. }
             | Control::RetireNode { .. }
             | Control::Link { .. }

@@ -5,7 +5,7 @@ use crate::Output;
 use crate::active::CauseChange;
 use crate::bursts::bursts;
 use crate::chain::Draft;
-use crate::commands::{Commands, Word};
+use crate::commands::{Commands, Said, Word};
 use crate::epochs::{Epochs, Moment};
 use crate::incidents::{Incidents, News as IncidentNews, Situation};
 use crate::known::Known;
@@ -171,7 +171,9 @@ impl Services {
         put.extend(verdicts.iter().map(|it| output(Dataset::Verdicts, it.key.to_json(), it)));
         drafts.extend(verdicts.iter().filter_map(Draft::of_verdict));
 
-        words.extend(orders.iter().filter_map(Word::ordered).filter(|(service, _)| self.incidents.owns(service)));
+        let roster = &self.commands.machine.rules.tuning().roster;
+        let decided = orders.iter().filter_map(|order| Word::ordered(order, roster));
+        words.extend(decided.filter(|(service, _)| self.incidents.owns(service)));
         // What is wrong with a service may be the same as before, and no news; whether a trial fails, its node alone tells.
         let back = verdicts.iter().filter_map(|it| Some((it.key.service().to_owned(), bursts(it)?.to_owned())));
         words.extend(back.map(|(service, target)| (service, Word::Errors(target))));
@@ -183,21 +185,34 @@ impl Services {
         drafts.extend(said.incidents.iter().map(Draft::of_incident));
         words.extend(said.words);
 
-        let mut commands = Vec::new();
-        self.commands.step(now, words, &mut commands, put);
-        put.extend(commands.iter().map(|it| output(Dataset::Commands, it.command_id.clone(), it)));
-        drafts.extend(commands.iter().map(Draft::of_command));
+        let mut all = Vec::new();
+        self.commands.step(now, words, &mut all, put);
+        for said in &all {
+            match said {
+                Said::Command(it) => {
+                    put.push(output(Dataset::Commands, it.command_id.clone(), it));
+                    drafts.push(Draft::of_command(it));
+                }
+                Said::Refused(it) => drafts.push(Draft::of_refused_word(it, now.now_us)),
+            }
+        }
     }
 
-    /// Hears orders, in their order; one worker keeps what holds then, and says what became of a policy.
+    /// Hears orders, in their order; one worker keeps what holds then, and says what became of a policy and of a broken glass.
     fn obey(&mut self, now: Moment, orders: &[Order], drafts: &mut Vec<Draft>, put: &mut Vec<Output>) {
-        if orders.is_empty() {
+        let Commands { rules, policy } = &mut self.commands.machine;
+        if orders.is_empty() && !policy.glasses.is_due(now.now_us) {
             return;
         }
-        let Commands { rules, policy } = &mut self.commands.machine;
         let before = policy.clone();
+        let mut glasses = policy.glasses.over(now.now_us);
         for order in orders {
             policy.hear(&order.control);
+            match policy.glasses.hear(&order.control, &rules.tuning().roster, now) {
+                Some(Ok(glass)) => glasses.push(glass),
+                Some(Err(why)) if self.keeps => drafts.push(Draft::of_refused(order, now.now_us, why)),
+                _ => {}
+            }
             let Some(decided) = rules.hear(order, now) else { continue };
             if let Ok((old, _)) = &decided {
                 policy.give_way(old, rules.tuning());
@@ -208,8 +223,13 @@ impl Services {
                 put.extend(decided.ok().map(|(_, applied)| applied.kept()));
             }
         }
-        if self.keeps && *policy != before {
-            put.push(policy.kept());
+        if self.keeps {
+            for glass in &glasses {
+                let incident = glass.incident(now.now_us);
+                put.push(output(Dataset::Incidents, incident.incident_id.clone(), &incident));
+                drafts.extend([Draft::of_glass(glass, now.now_us), Draft::of_incident(&incident)]);
+            }
+            put.extend((*policy != before).then(|| policy.kept()));
         }
     }
 }

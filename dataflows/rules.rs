@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 pub const KEPT_POLICIES: u64 = 16;
 
 /// What settings may name; the rest of a tuning is fixed while a run lasts.
-const HOT: [&str; 5] = ["detection", "mode", "modes", "objectives", "recovery"];
+const HOT: [&str; 8] = ["answers", "approvals", "detection", "mode", "modes", "objectives", "recovery", "roster"];
 
 /// A policy that holds, or held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,10 @@
 //! last; or requests show them, by the service that was called to answer (`upstream`), and hold for a week after the day on
 //! which one did. A call that an order ended is not believed from requests again until an order says that it is there.
 //! A call told beyond the bounds of [`Calls`] is refused and counted, in the state `fold/refused/`; the order is an audit
-//! entry all the same. Of a service the last [`MAX_CHANGES`] changes of an hour are kept, of at most [`MAX_CHANGED`] services.
+//! entry all the same.
+//!
+//! Of a service the last [`MAX_CHANGES`] changes of an hour are kept, and the last one that brought a version longer: it is
+//! what a rollback goes back to. At [`MAX_CHANGED`] services the one that was changed longest ago gives way.
 //!
 //! # Decision
 //! One request in [`ASKED`] is asked whom its service called: a look-up for each would be a tenth of what a request costs.
@@ -58,9 +61,10 @@ pub(crate) struct Seen {
 const CHANGE_US: i64 = 3600 * TICK_US;
 
 /// Most changes kept of a service; the oldest goes.
-const MAX_CHANGES: usize = 4;
+const MAX_CHANGES: usize = 8;
 
-/// Most services of which changes are kept; beyond it changes of others are refused and counted.
+/// Most services of which changes are kept; if all of them were changed within the hour, changes of others are refused and
+/// counted.
 const MAX_CHANGED: usize = 10_000;
 
 /// Who calls whom, and what was changed.
@@ -102,7 +106,7 @@ impl Topology {
         self.told.callers(service).chain(seen)
     }
 
-    /// What was changed of a service within the hour.
+    /// What was changed of a service within the hour, and the last change before that brought a version; oldest first.
     pub fn changes(&self, service: &str) -> &[Changed] {
         self.changes.get(service).map_or(&[], Vec::as_slice)
     }
@@ -143,6 +147,7 @@ impl Topology {
                 | Control::RetireNode { .. }
                 | Control::Maintenance { .. }
                 | Control::ExcludeFromBaseline { .. }
+                | Control::BreakGlass { .. }
                 | Control::ApplyPolicy { .. } => {}
             }
         }
@@ -183,6 +188,9 @@ impl Topology {
     }
 
     fn change(&mut self, change: Changed, now_us: i64, touched: &mut BTreeSet<String>) {
+        if self.changes.len() >= MAX_CHANGED && !self.changes.contains_key(&change.service) {
+            self.let_go(now_us, touched);
+        }
         let full = self.changes.len() >= MAX_CHANGED && !self.changes.contains_key(&change.service);
         // What is told late is too late; what lies ahead counts from now.
         if full || change.at_us + CHANGE_US <= now_us {
@@ -197,9 +205,20 @@ impl Topology {
         changes.sort();
         changes.dedup();
         if changes.len() > MAX_CHANGES {
-            changes.remove(0);
+            changes.remove(usize::from(running(changes) == Some(0)));
         }
         touched.insert(service);
+    }
+
+    /// Forgets the service that was changed longest ago, if that is longer than changes are kept for themselves.
+    fn let_go(&mut self, now_us: i64, touched: &mut BTreeSet<String>) {
+        let last = self.changes.iter().filter_map(|(service, changes)| Some((changes.last()?.at_us, service)));
+        let Some((at_us, service)) = last.min() else { return };
+        if at_us + CHANGE_US <= now_us {
+            let service = service.clone();
+            self.changes.remove(&service);
+            touched.insert(service);
+        }
     }
 
     /// Forgets the changes that are too old.
@@ -208,7 +227,8 @@ impl Topology {
             let (_, service) = self.ends.pop_first().expect("just seen");
             let Some(changes) = self.changes.get_mut(&service) else { continue };
             let before = changes.len();
-            changes.retain(|change| change.at_us + CHANGE_US > now_us);
+            let running = running(changes).map(|at| changes[at].clone());
+            changes.retain(|change| change.at_us + CHANGE_US > now_us || Some(change) == running.as_ref());
             let (kept, is_empty) = (changes.len(), changes.is_empty());
             if is_empty {
                 self.changes.remove(&service);
@@ -218,6 +238,11 @@ impl Topology {
             }
         }
     }
+}
+
+/// Of a service's changes the one that brought the version that runs now.
+fn running(changes: &[Changed]) -> Option<usize> {
+    changes.iter().rposition(|change| !change.version.is_empty())
 }
 
 #[cfg(test)]
@@ -299,5 +324,40 @@ mod tests {
             let asked = (0..100_000).filter(|number| is_asked(number * stride, 0)).count();
             assert!((1_200..2_000).contains(&asked), "{asked} of 100,000 at a stride of {stride}");
         }
+    }
+
+    fn step(topology: &mut Topology, now_s: i64, changes: &[(&str, &str, &str)]) {
+        let now = at(now_s * TICK_US);
+        let order = |(service, what, version): &(&str, &str, &str)| Control::Change {
+            event_time_us: now.now_us,
+            by: "ci".to_owned(),
+            service: (*service).to_owned(),
+            what: (*what).to_owned(),
+            version: (*version).to_owned(),
+        };
+        topology.step(now, Vec::new(), changes.iter().map(order).collect::<Vec<_>>().iter(), &mut Vec::new());
+    }
+
+    fn whats(topology: &Topology, service: &str) -> Vec<String> {
+        topology.changes(service).iter().map(|change| format!("{}{}", change.what, change.version)).collect()
+    }
+
+    #[test]
+    fn the_version_that_runs_is_known_however_long_ago_it_came() {
+        let mut topology = Topology { place: (0, 1), ..Topology::default() };
+        step(&mut topology, 0, &[("shop", "deploy", "1"), ("shop", "flag", ""), ("cart", "flag", "")]);
+        step(&mut topology, 1, &[("shop", "deploy", "2")]);
+        step(&mut topology, 3_700, &[]);
+        assert_eq!((whats(&topology, "shop"), whats(&topology, "cart")), (vec!["deploy2".to_owned()], vec![]));
+        let flags = (0..MAX_CHANGES + 3).map(|number| format!("flag{number:02}")).collect::<Vec<_>>();
+        for (at, flag) in flags.iter().enumerate() {
+            step(&mut topology, 3_700 + at as i64, &[("shop", flag, "")]);
+        }
+        let kept = whats(&topology, "shop");
+        assert_eq!((kept.len(), kept[0].as_str(), kept[1].as_str()), (MAX_CHANGES, "deploy2", "flag04"));
+        // A newer one takes its place.
+        step(&mut topology, 3_720, &[("shop", "deploy", "3")]);
+        step(&mut topology, 9_000, &[]);
+        assert_eq!(whats(&topology, "shop"), ["deploy3"]);
     }
 }

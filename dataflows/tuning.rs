@@ -1,7 +1,10 @@
 //! Every number the core goes by, in one place; two runs with equal tuning and equal input say the same.
 
+use crate::actions::{self, Action, Answers};
+use crate::approvals::{self, Approvals};
+use crate::roster::Roster;
 use evenkeel_detectors::Detection;
-use evenkeel_schemas::{Dimension, Mode};
+use evenkeel_schemas::{Detector, Dimension, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -70,6 +73,13 @@ pub struct Tuning {
     pub mode: Mode,
     /// The same by service, for those that differ.
     pub modes: BTreeMap<String, Mode>,
+    /// Whom commands need before they are issued, by service, then by kind; `*`: those without a rule of their own.
+    pub approvals: Approvals,
+    /// Who people are.
+    pub roster: Roster,
+    /// What is asked for when a detector finds something, by service (`*`: all without their own) and detector: the first
+    /// of at most four actions that can be done.
+    pub answers: Answers,
     /// The detectors' limits.
     pub detection: Detection,
     /// The recovery rules' times.
@@ -91,6 +101,9 @@ pub struct Recovery {
     pub open_s: i64,
     /// A trial lasts so long before the circuit closes, s.
     pub trial_s: i64,
+    /// What was done and holds (traffic that is moved, flags that are set) is taken back once what it was for is over so
+    /// long, s.
+    pub hold_s: i64,
     /// No actuator starts a command after, s; nobody approves a proposal after.
     pub expires_s: i64,
     /// What a command was asked for has to be over so long after the actuator's answer, s: then it helped. A verdict ends
@@ -124,6 +137,9 @@ impl Default for Tuning {
             objectives: BTreeMap::new(),
             mode: Mode::Observe,
             modes: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            roster: Roster::default(),
+            answers: actions::default_answers(),
             detection: Detection::default(),
             recovery: Recovery::default(),
         }
@@ -138,6 +154,7 @@ impl Default for Recovery {
             cooldown_s: 30,
             open_s: 10,
             trial_s: 10,
+            hold_s: 120,
             expires_s: 60,
             verify_s: 60,
             futile: 3,
@@ -212,11 +229,33 @@ impl Tuning {
             ),
             ("recovery.settle_s: 0 to 3600", (0..=3600).contains(&self.recovery.settle_s)),
             ("recovery.cooldown_s: 1 to 86400", (1..=86_400).contains(&self.recovery.cooldown_s)),
+            (
+                "answers: at most 4 actions a detector, of 1000 services, each within its bounds",
+                actions::is_sound(&self.answers),
+            ),
+            ("recovery.hold_s: 1 to 3600", (1..=3600).contains(&self.recovery.hold_s)),
             ("recovery.verify_s: 1 to 86400", (1..=86_400).contains(&self.recovery.verify_s)),
             ("recovery.futile: 1 to 100", (1..=100).contains(&self.recovery.futile)),
             ("recovery.max_out_percent: 0 to 99", self.recovery.max_out_percent < 100),
+            (
+                "approvals: kinds of commands or *, persons 1 to 16 of whom the roster has as many, wait 0 to 24h, totp with a gate",
+                approvals::are_sound(&self.approvals, &self.roster),
+            ),
+            ("roster.people: at most 1000, each name and contact at most 256 bytes", self.roster.is_bounded()),
+            (
+                "roster.on_call: 1 to 64 people of the team, turns of 1h to 366d, overrides that end after they begin",
+                self.roster.is_on_call_sound(),
+            ),
+            ("roster.gates: at most 4 keys as `evenkeel audit keygen` prints them", self.roster.are_gates_sound()),
+            ("roster.break_glass: longest 60s to 4h, totp with a gate", self.roster.is_glass_sound()),
         ];
         rules.into_iter().filter(|(_, holds)| !holds).map(|(rule, _)| rule).collect()
+    }
+
+    /// What is asked for when `detector` finds something at `service`, what is to be tried first in front.
+    pub fn actions(&self, service: &str, detector: Detector) -> &[Action] {
+        let of = |name: &str| self.answers.get(name)?.get(&detector);
+        of(service).or_else(|| of("*")).map_or(&[], Vec::as_slice)
     }
 
     /// The windows of which a baseline speaks, by index in [`WINDOWS`]; `None` if they are not some of them in order.

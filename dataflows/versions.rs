@@ -111,7 +111,110 @@ impl Versions {
     }
 }
 
+/// Whether a version that is rolled out may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// It is no worse than the others, as far as enough requests tell.
+    Successful,
+    /// It is worse.
+    Failed,
+    /// Nobody knows: it has no requests, or few, or there is none to compare it with.
+    Inconclusive,
+}
+
+/// What is known of a version that is rolled out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assessment {
+    /// Whether it may go on.
+    pub phase: Phase,
+    /// Why, in one line.
+    pub why: String,
+    /// Minutes in which it was compared.
+    pub minutes: u32,
+    /// How many more errors it has in a million requests than the others, of late; less if it is negative.
+    pub extra_per_million: Option<i64>,
+}
+
+/// A version that was compared for less has not shown that it is no worse, min.
+const MIN_MINUTES: u32 = 5;
+
+/// Nor has one with fewer requests of late.
+const MIN_REQUESTS: i64 = 100;
+
+/// A version without requests for so long is not rolled out any more, or not yet, min.
+const SILENT_MIN: i64 = 3;
+
+/// What a service's state in [`Dataset::State`](evenkeel_schemas::Dataset::State), under [`VERSIONS`], tells of a version.
+/// A state that cannot be read tells nothing.
+pub fn assess(state: &[u8], version: &str, now_us: i64) -> Assessment {
+    let unknown = |why: &str| {
+        let (phase, why) = (Phase::Inconclusive, why.to_owned());
+        Assessment { phase, why, minutes: 0, extra_per_million: None }
+    };
+    let state = serde_json::from_slice::<Service>(state).unwrap_or_default();
+    let Some(known) = state.versions.get(version) else {
+        return unknown("no requests of this version beside another one are known");
+    };
+    let ((minutes, requests), extra_per_million) = (known.canary.weighed(), known.canary.extra_per_million());
+    let now_min = now_us.div_euclid(60 * TICK_US);
+    let (phase, why) = match known.latch.said() {
+        Some(verdict) => (Phase::Failed, verdict.evidence.clone()),
+        None if now_min - known.seen > SILENT_MIN => {
+            (Phase::Inconclusive, format!("no requests for {} min", now_min - known.seen))
+        }
+        None if minutes < MIN_MINUTES || requests < MIN_REQUESTS => {
+            (Phase::Inconclusive, format!("{minutes} min and {requests} requests are too few"))
+        }
+        None => (Phase::Successful, format!("no worse than the other versions in {minutes} min")),
+    };
+    Assessment { phase, why, minutes, extra_per_million }
+}
+
+/// Under which keys the states of services lie; what follows is the service.
+pub const VERSIONS: &str = "fold/versions/";
+
 /// The verdicts that stand in a committed state.
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
     from_json::<Service>(state).versions.into_values().filter_map(|version| version.latch.said().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_schemas::Decision;
+
+    const SERVICE: &str = "shop";
+
+    /// Plays minutes, each with requests and errors by version; the state then.
+    fn played(minutes: i64, counts: &[(&str, i64, i64)]) -> Service {
+        let machine = Versions { limits: Detection::default(), intervals: Intervals::default() };
+        let (mut state, mut said) = (Service::default(), Vec::new());
+        for minute in 0..=minutes {
+            state.minute = minute;
+            let counted =
+                counts.iter().map(|(version, requests, errors)| ((*version).to_owned(), (*errors, *requests)));
+            state.counted = counted.collect();
+            machine.settle(SERVICE, &mut state, &mut said);
+        }
+        assert!(said.iter().all(|verdict| verdict.decision != Decision::Clear));
+        state
+    }
+
+    fn phase(state: &Service, version: &str, minute: i64) -> Phase {
+        assess(&crate::state::json(state), version, minute * 60 * TICK_US).phase
+    }
+
+    #[test]
+    fn a_version_goes_on_only_if_enough_requests_say_so() {
+        let well = played(10, &[("1", 900, 9), ("2", 100, 1)]);
+        assert_eq!(phase(&well, "2", 11), Phase::Successful);
+        assert_eq!((phase(&well, "3", 11), phase(&well, "2", 20)), (Phase::Inconclusive, Phase::Inconclusive));
+        assert_eq!(assess(b"?", "2", 0).phase, Phase::Inconclusive);
+        let worse = played(10, &[("1", 900, 9), ("2", 100, 40)]);
+        assert_eq!((phase(&worse, "2", 11), phase(&worse, "2", 20)), (Phase::Failed, Phase::Failed));
+        // Few requests, few minutes, none to compare with.
+        assert_eq!(phase(&played(10, &[("1", 900, 9), ("2", 2, 0)]), "2", 11), Phase::Inconclusive);
+        assert_eq!(phase(&played(3, &[("1", 900, 9), ("2", 100, 1)]), "2", 4), Phase::Inconclusive);
+        assert_eq!(phase(&played(10, &[("2", 100, 1)]), "2", 11), Phase::Inconclusive);
+    }
 }

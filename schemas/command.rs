@@ -10,6 +10,7 @@
 use crate::Epoch;
 use crate::incident::short_hex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What is done with commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,13 +19,16 @@ pub enum Mode {
     /// They are written down; no actuator hears of them.
     #[default]
     Observe,
-    /// They wait for a person.
+    /// They wait for a person, whoever it is.
     Suggest,
+    /// They wait for those whom the roster and the approval name.
+    Approve,
     /// They are carried out.
     Auto,
 }
 
-/// What is asked for.
+/// What is asked for. Names in `code` are [`Command::params`]; a `percent` is of a hundred, and says how it is to be, not by
+/// how much it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandKind {
@@ -36,8 +40,94 @@ pub enum CommandKind {
     CloseCircuit,
     /// Restart the target.
     RestartNode,
-    /// Give the target one more replica.
+    /// Give the target one more replica: then it has `replicas`, if they are counted.
     Scale,
+    /// Send `percent` of the target's requests to another place, `to`: a cache, or a region.
+    Reroute,
+    /// Let at most `percent` of the target's requests end in errors; the others are answered by a fallback.
+    LimitErrors,
+    /// Turn away `percent` of the target's requests.
+    Throttle,
+    /// Send the target no new requests; what is in flight, and connections, end by themselves.
+    Drain,
+    /// Cut the target off from everything, and let it run.
+    Isolate,
+    /// Make `to` the one that serves. Who served before has stopped by then, or its lease of `lease_s` has run out.
+    Failover,
+    /// Take back the deploy of `version`; `to` is the version before, if it is known.
+    Rollback,
+    /// Send `percent` of the target's requests to its version `to`.
+    SplitTraffic,
+    /// Set the flag `flag` to `on`: `true` or `false`.
+    SetFlag,
+    /// Deploy the target anew from the image with this `digest`.
+    Redeploy,
+    /// Run the script `script` with `arg0`, `arg1` and so on.
+    RunScript,
+}
+
+impl CommandKind {
+    /// Every one of them, in their order.
+    pub const ALL: [Self; 16] = [
+        Self::TripCircuit,
+        Self::HalfOpen,
+        Self::CloseCircuit,
+        Self::RestartNode,
+        Self::Scale,
+        Self::Reroute,
+        Self::LimitErrors,
+        Self::Throttle,
+        Self::Drain,
+        Self::Isolate,
+        Self::Failover,
+        Self::Rollback,
+        Self::SplitTraffic,
+        Self::SetFlag,
+        Self::Redeploy,
+        Self::RunScript,
+    ];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TripCircuit => "trip_circuit",
+            Self::HalfOpen => "half_open",
+            Self::CloseCircuit => "close_circuit",
+            Self::RestartNode => "restart_node",
+            Self::Scale => "scale",
+            Self::Reroute => "reroute",
+            Self::LimitErrors => "limit_errors",
+            Self::Throttle => "throttle",
+            Self::Drain => "drain",
+            Self::Isolate => "isolate",
+            Self::Failover => "failover",
+            Self::Rollback => "rollback",
+            Self::SplitTraffic => "split_traffic",
+            Self::SetFlag => "set_flag",
+            Self::Redeploy => "redeploy",
+            Self::RunScript => "run_script",
+        }
+    }
+
+    /// What of its target it changes: a command overtakes older ones that change the same. Circuits have three kinds.
+    pub const fn changes(self) -> &'static str {
+        match self {
+            Self::TripCircuit | Self::HalfOpen | Self::CloseCircuit => "circuit",
+            other => other.name(),
+        }
+    }
+
+    /// Whether what it does holds until it is taken back, by a command of the same kind with [`Command::undo`]. Circuits have
+    /// kinds of their own for that.
+    pub const fn holds(self) -> bool {
+        use CommandKind::{Drain, Failover, Isolate, LimitErrors, Reroute, SetFlag, SplitTraffic, Throttle};
+        matches!(self, Reroute | LimitErrors | Throttle | Drain | Isolate | Failover | SplitTraffic | SetFlag)
+    }
+
+    /// Whether it takes its target, a replica, out of service.
+    pub const fn takes_out(self) -> bool {
+        matches!(self, Self::TripCircuit | Self::Drain | Self::Isolate)
+    }
 }
 
 /// How far a command is. The last five are its end.
@@ -100,13 +190,21 @@ pub struct Command {
     /// When it was decided, µs since the Unix epoch.
     #[serde(default)]
     pub decided_us: i64,
-    /// Grows with every command that is issued for a target: an actuator that has seen a larger one refuses (a fencing token:
-    /// Kleppmann, How to do distributed locking, 2016). Zero until it is issued.
+    /// Grows with every command that is issued for a target: an actuator that has seen a larger one of those that change the
+    /// same of it ([`CommandKind::changes`]) refuses (a fencing token: Kleppmann, How to do distributed locking, 2016). Zero
+    /// until it is issued.
     #[serde(default)]
     pub fence: u64,
-    /// Who approved or rejected it; empty if nobody was asked.
+    /// Who approved or rejected it, several with commas in between; empty if nobody was asked.
     #[serde(default)]
     pub by: String,
+    /// What its kind needs to know, see [`CommandKind`]: a dozen short texts at most.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// Whether it takes back what an earlier command of its kind did, as far as `params` say; nothing more is left of it
+    /// without a `percent`, or with none of a hundred.
+    #[serde(default)]
+    pub undo: bool,
 }
 
 impl Command {

@@ -38,6 +38,12 @@ pub enum Control {
         service: String,
         /// The command.
         command_id: String,
+        /// What was proven of the person; counts only under a seal.
+        #[serde(default)]
+        proofs: Vec<Proof>,
+        /// A gate's signature, see [`Control::sealed_text`]; empty if no gate was asked.
+        #[serde(default)]
+        seal: String,
     },
     /// A proposed command is not to be carried out.
     Reject {
@@ -49,6 +55,32 @@ pub enum Control {
         service: String,
         /// The command.
         command_id: String,
+        /// What was proven of the person; counts only under a seal.
+        #[serde(default)]
+        proofs: Vec<Proof>,
+        /// A gate's signature, see [`Control::sealed_text`]; empty if no gate was asked.
+        #[serde(default)]
+        seal: String,
+    },
+    /// For a while this person decides alone about proposed commands of every kind, whatever the approval asks for; everybody
+    /// is told, and it ends by itself. It is refused, and the refusal audited, unless the roster admits it.
+    BreakGlass {
+        /// When it was given, µs since the Unix epoch; each order of a person is later than the one before.
+        event_time_us: i64,
+        /// Who gave it.
+        by: String,
+        /// The service, or `*`.
+        service: String,
+        /// For how long from then on, s; at most [`MAX_GLASS_S`]. 0: it ends now.
+        for_s: u32,
+        /// Why.
+        why: String,
+        /// What was proven of the person; counts only under a seal.
+        #[serde(default)]
+        proofs: Vec<Proof>,
+        /// A gate's signature, see [`Control::sealed_text`]; empty if no gate was asked.
+        #[serde(default)]
+        seal: String,
     },
     /// What was given up for a service may be tried again.
     Resume {
@@ -158,6 +190,20 @@ pub const MAX_DOCUMENTS_BYTES: usize = 256 << 10;
 /// The longest `settings` of a policy, bytes.
 pub const MAX_SETTINGS_BYTES: usize = 64 << 10;
 
+/// The longest that one order lets a person decide alone, s: four hours.
+pub const MAX_GLASS_S: u32 = 4 * 3600;
+
+/// Most proofs of one order.
+const MAX_PROOFS: usize = 8;
+
+/// What a gate made sure of before it put its seal on an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A time-based one-time password (RFC 6238) of the person.
+    Totp,
+}
+
 /// What an order about the policy is about, and the entity of its audit entries.
 pub const POLICY: &str = "policy";
 
@@ -172,6 +218,7 @@ impl Control {
             | Self::KillSwitch { event_time_us, .. }
             | Self::Approve { event_time_us, .. }
             | Self::Reject { event_time_us, .. }
+            | Self::BreakGlass { event_time_us, .. }
             | Self::Resume { event_time_us, .. }
             | Self::RetireNode { event_time_us, .. }
             | Self::Maintenance { event_time_us, .. }
@@ -190,6 +237,7 @@ impl Control {
             | Self::KillSwitch { by, .. }
             | Self::Approve { by, .. }
             | Self::Reject { by, .. }
+            | Self::BreakGlass { by, .. }
             | Self::Resume { by, .. }
             | Self::RetireNode { by, .. }
             | Self::Maintenance { by, .. }
@@ -207,6 +255,7 @@ impl Control {
             Self::SetMode { service, .. }
             | Self::Maintenance { service, .. }
             | Self::ExcludeFromBaseline { service, .. }
+            | Self::BreakGlass { service, .. }
             | Self::Resume { service, .. }
             | Self::Change { service, .. } => service,
             Self::Approve { command_id, .. } | Self::Reject { command_id, .. } => command_id,
@@ -227,6 +276,36 @@ impl Control {
         }
     }
 
+    /// What was proven of who gave it, and the seal on it; nothing for orders that need none.
+    pub fn proof(&self) -> Option<(&[Proof], &str)> {
+        match self {
+            Self::Approve { proofs, seal, .. }
+            | Self::Reject { proofs, seal, .. }
+            | Self::BreakGlass { proofs, seal, .. } => Some((proofs, seal)),
+            _ => None,
+        }
+    }
+
+    /// What a gate signs (Ed25519, a signed note's signature line without its newline): the order's own JSON as it is written
+    /// here, with an empty seal, and a newline.
+    pub fn sealed_text(&self) -> String {
+        let open =
+            self.clone().sealed(self.proof().map_or_else(Vec::new, |(proofs, _)| proofs.to_vec()), String::new());
+        let json = serde_json::to_string(&open).expect("an order is names and numbers");
+        json + "\n"
+    }
+
+    /// The same with these proofs and this seal, if it has any.
+    pub fn sealed(mut self, proven: Vec<Proof>, by: String) -> Self {
+        if let Self::Approve { proofs, seal, .. }
+        | Self::Reject { proofs, seal, .. }
+        | Self::BreakGlass { proofs, seal, .. } = &mut self
+        {
+            (*proofs, *seal) = (proven, by);
+        }
+        self
+    }
+
     /// The order's name.
     pub fn order(&self) -> &'static str {
         match self {
@@ -234,6 +313,7 @@ impl Control {
             Self::KillSwitch { .. } => "kill_switch",
             Self::Approve { .. } => "approve",
             Self::Reject { .. } => "reject",
+            Self::BreakGlass { .. } => "break_glass",
             Self::Resume { .. } => "resume",
             Self::RetireNode { .. } => "retire_node",
             Self::Maintenance { .. } => "maintenance",
@@ -256,6 +336,7 @@ impl Control {
             Self::Approve { service, command_id, .. } | Self::Reject { service, command_id, .. } => {
                 [("service", service, false), ("command_id", command_id, false), none]
             }
+            Self::BreakGlass { service, why, .. } => [("service", service, false), ("why", why, false), none],
             Self::KillSwitch { .. } => [none; 3],
             Self::ApplyPolicy { sha256, .. } => [("sha256", sha256, false), none, none],
             Self::RetireNode { service, node, .. } => [("service", service, false), ("node", node, false), none],
@@ -277,6 +358,17 @@ impl Checked for Control {
         check_names(names.map(|(field, value, _)| (field, value)))?;
         if let Some((field, ..)) = names.iter().find(|(_, value, may_be_empty)| value.is_empty() && !may_be_empty) {
             return Err(Refusal::out_of_range(&format!("{field} is empty")));
+        }
+        if let Some((proofs, seal)) = self.proof() {
+            check_names([("seal", seal)])?;
+            if proofs.len() > MAX_PROOFS {
+                return Err(Refusal::out_of_range("proofs: at most 8"));
+            }
+        }
+        if let Self::BreakGlass { for_s, .. } = self
+            && *for_s > MAX_GLASS_S
+        {
+            return Err(Refusal::out_of_range("for_s: at most 14400"));
         }
         if let Self::ApplyPolicy { version, documents, settings, .. } = self {
             if *version == 0 {

@@ -39,7 +39,7 @@ mod verdict;
 pub use audit_event::{AuditEvent, AuditEventType, Detail, MAX_DETAIL_BYTES, MAX_OP_BYTES};
 pub use change::{Change, Operation};
 pub use command::{Command, CommandKind, CommandState, Mode};
-pub use control::{Control, MAX_DOCUMENTS_BYTES, MAX_SETTINGS_BYTES, POLICY};
+pub use control::{Control, MAX_DOCUMENTS_BYTES, MAX_GLASS_S, MAX_SETTINGS_BYTES, POLICY, Proof};
 pub use encodings::arrow::MAX_BATCH_ROWS;
 pub use encodings::{Encoding, decode_requests, write_avro, write_protobuf};
 pub use event::{Event, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES};

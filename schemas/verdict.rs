@@ -31,6 +31,8 @@ pub enum Detector {
     Signal,
     /// Somebody found the audit log, or a copy of it, other than it should be.
     AuditIntegrity,
+    /// Somebody decides alone for a while; no rule spoke, a person did.
+    BreakGlass,
 }
 
 /// What the rule decided.

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod alerts;
+pub mod canary;
 pub mod cli;
 pub mod cluster;
 pub mod cold;
@@ -9,6 +10,7 @@ pub mod configuration;
 pub mod demo;
 pub mod embedded;
 pub mod encode;
+pub mod gate;
 pub mod http;
 pub mod kafka;
 pub mod memory;
@@ -18,6 +20,8 @@ pub mod picture;
 pub mod pipeline;
 pub mod policy;
 pub mod ports;
+pub mod post;
+pub mod proposals;
 pub mod replay;
 pub mod report;
 pub mod restore;

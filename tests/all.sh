@@ -55,6 +55,14 @@ processes_die() {
   fi
 }
 
+tells_of_kafka() {
+  if why=$(missing prometheus-alertmanager amtool); then
+    skip "alerts of incidents on Kafka" "$why"
+  else
+    step "alerts of incidents on Kafka, killed in between" env EVENKEEL_BIN="$evenkeel" python3 tests/alerts.py --only kafka
+  fi
+}
+
 stop_kafka() {
   unset KAFKA_BOOTSTRAP
   tests/kafka/down.sh --wipe
@@ -89,8 +97,9 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   if why=$(missing prometheus-alertmanager amtool); then
     skip "alerts: a real Alertmanager and amtool" "$why"
   else
-    step "alerts: a real Alertmanager and amtool, killed amid its work, nothing lost or doubled" \
-      env EVENKEEL_BIN="$evenkeel" python3 tests/alerts.py "$data"
+    step "an outage of 400 services, in a log" cargo bench --bench scenarios -- outage-400 --seeds 1 --data "$scratch/outage"
+    step "alerts: a real Alertmanager and amtool, an outage of 400 services, killed amid its work, nothing lost or doubled" \
+      env EVENKEEL_BIN="$evenkeel" python3 tests/alerts.py --demo "$data" --outage "$scratch/outage"
   fi
   step "PyIceberg and Polars read the same as Iceberg tables" python3 tests/iceberg.py "$data/cold"
   step "queries over Parquet say what the log says" python3 tests/analytics.py "$data"
@@ -103,11 +112,15 @@ step "a live log: tampering is found by its watcher, and becomes an incident" en
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh
 step "policies: applied under load, gone back from, refused, replayed" \
   env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
+step "policies: their JSON Schemas, by another validator" env EVENKEEL_BIN="$evenkeel" python3 tests/policy_schema.py
+step "people who decide: two persons, one-time passwords, a broken glass, who is on call" \
+  env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/people.py
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
   step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka --test kafka_audit
   step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
   step "policies on Kafka" env EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
+  tells_of_kafka
   processes_die
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
@@ -119,8 +132,16 @@ elif step "Kafka starts" start_kafka; then
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \
     cargo test --release --test kafka -- --test-threads 1 over_a_crash
+  tells_of_kafka
   processes_die
   stop_kafka
+fi
+
+if why=$(missing kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missing java mvn); }; then
+  skip "actuators" "$why"
+else
+  step "actuators: webhook, script and an executor in Python, killed amid their work: every command once, and taken back" \
+    env EVENKEEL_BIN="$evenkeel" python3 tests/actuators.py
 fi
 
 if why=$(missing haproxy kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missing java mvn); }; then
@@ -150,6 +171,7 @@ else
     step "10 faults behind HAProxy, 50 kills of evenkeel: every command once" env EVENKEEL_BIN="$evenkeel" \
       python3 tests/haproxy/closed.py --faults 10 --at-once 5 --rate 80 --kills 50 --kill-every 3 --connections 0
   fi
+  step "versions that are rolled out, judged live, over a kill" env EVENKEEL_BIN="$evenkeel" python3 tests/canary.py
   step "ten minutes at 100,000 events/s: flat memory" env EVENKEEL_BIN="$evenkeel" python3 tests/soak.py
   step "an hour at 10,000 requests/s in Parquet: every row once, no small files" env EVENKEEL_BIN="$evenkeel" python3 tests/hour.py
 fi

@@ -74,7 +74,8 @@ def main():
         expect(said[0]["version"] == 1 and said[0]["by"] == "ci", f"the first version: {said}")
         evenkeel("policy", "diff", str(shop), *PLACE)
         documents = evenkeel("policy", "get", *PLACE)
-        expect({it["kind"] for it in documents} == {"Detector", "SLO", "RecoveryPolicy", "Maintenance"}, f"{documents}")
+        expect({it["kind"] for it in documents} == {"Detector", "SLO", "RecoveryPolicy", "Roster", "Maintenance",
+                                                   "Receiver", "Silence", "Signal"}, f"{documents}")
 
         recovery = shop / "recovery.yaml"
         recovery.write_text(recovery.read_text().replace("cooldown: 60s", "cooldown: 45s"))

@@ -9,7 +9,7 @@ mod peers;
 
 use serde_json::json;
 use simulation::catalogue::SCENARIOS;
-use simulation::drive::{Run, run};
+use simulation::drive::Run;
 use simulation::incidents::Incidents;
 use simulation::score::{Alert, Score, Worth, score, worth};
 use simulation::traffic::Traffic;
@@ -18,6 +18,10 @@ use simulation::world::{DAY_S, HOUR_S, Kind, MINUTE_S, START_US, World};
 fn world(name: &str, seed: u64) -> World {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).expect("a scenario of this name");
     (scenario.make)(seed)
+}
+
+fn run(world: &World) -> Run {
+    simulation::drive::run(world, &mut |_| {})
 }
 
 fn scored(name: &str, seed: u64) -> (Run, Score) {

@@ -126,6 +126,8 @@ fn command(kind: CommandKind, service: &str, target: &str) -> Command {
         decided_us: 0,
         fence: 1,
         by: String::new(),
+        params: Default::default(),
+        undo: false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! How far detection can be trusted: worlds with known faults, through the engine and past two peers.
 //!
-//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]`: the
-//! table on standard output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1, in
-//! that directory.
+//! `cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [--data DIR] [-o json]`:
+//! the table on standard output; with `--out` also `RESULTS.md`, what it is made of, and a picture per scenario, of seed 1,
+//! in that directory; with `--data` what the first run says is committed to an embedded log in that directory, without the
+//! records it is made of.
 
 mod evidence;
 mod options;
@@ -12,6 +13,8 @@ mod report;
 mod simulation;
 mod svg;
 
+use evenkeel::embedded::EmbeddedLedger;
+use evenkeel::ports::{Ledger, PortError};
 use evidence::Evidence;
 use options::Options;
 use report::{BY_HAND, Row};
@@ -59,7 +62,8 @@ fn work(options: &Options) -> Result<(), String> {
     let scenarios = SCENARIOS.iter().filter(asked).collect::<Vec<_>>();
     let jobs =
         scenarios.iter().enumerate().flat_map(|(index, it)| options.seeds(it.is_long).map(move |seed| (index, seed)));
-    let done = all(&scenarios, &jobs.collect::<Vec<_>>(), options.threads);
+    let ledger = options.data.as_deref().map(log).transpose().map_err(|error| error.to_string())?;
+    let done = all(&scenarios, &jobs.collect::<Vec<_>>(), options.threads, ledger);
     let mut rows = Vec::new();
     let mut done = done.into_iter().peekable();
     for (index, scenario) in scenarios.iter().enumerate() {
@@ -86,13 +90,19 @@ fn work(options: &Options) -> Result<(), String> {
 }
 
 /// Runs every scenario and seed, so many at a time; what came of them is in order.
-fn all(scenarios: &[&Scenario], jobs: &[(usize, u64)], threads: usize) -> Vec<((usize, u64), Done)> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+fn all(
+    scenarios: &[&Scenario],
+    jobs: &[(usize, u64)],
+    threads: usize,
+    ledger: Option<EmbeddedLedger>,
+) -> Vec<((usize, u64), Done)> {
+    let (next, done, ledger) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(ledger));
     std::thread::scope(|scope| {
         for _ in 0..threads.min(jobs.len()) {
             scope.spawn(|| {
                 while let Some((index, seed)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let it = one(scenarios[*index], *seed);
+                    let log = ledger.lock().expect("nobody panics while holding it").take();
+                    let it = one(scenarios[*index], *seed, log);
                     done.lock().expect("nobody panics while holding it").push(((*index, *seed), it));
                 }
             });
@@ -103,10 +113,20 @@ fn all(scenarios: &[&Scenario], jobs: &[(usize, u64)], threads: usize) -> Vec<((
     done
 }
 
-fn one(scenario: &Scenario, seed: u64) -> Done {
+/// A log in a directory, ready for the first epoch.
+fn log(directory: &Path) -> Result<EmbeddedLedger, PortError> {
+    let mut ledger = EmbeddedLedger::open(directory)?;
+    ledger.recover()?;
+    Ok(ledger)
+}
+
+fn one(scenario: &Scenario, seed: u64, mut log: Option<EmbeddedLedger>) -> Done {
     let started = Instant::now();
     let world = (scenario.make)(seed);
-    let run = run(&world);
+    let run = run(&world, &mut |changes| {
+        let committed = log.as_mut().map_or(Ok(()), |log| log.commit(std::slice::from_ref(changes)));
+        committed.expect("the log is written");
+    });
     let peers = [peers::static_thresholds(&world, &run), peers::burn_rates(&world, &run)];
     let scores = [&run.alerts, &peers[0], &peers[1]].map(|alerts| score(alerts, &world));
     let picture = (seed == 1).then(|| plot::draw(scenario.name, scenario.about, &world, &run, [&peers[0], &peers[1]]));

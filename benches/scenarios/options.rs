@@ -10,8 +10,7 @@ const SEEDS: u64 = 3;
 const LONG_SHARE: u64 = 3;
 
 /// How it is called.
-pub const USAGE: &str =
-    "cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [-o json]";
+pub const USAGE: &str = "cargo bench --bench scenarios [-- NAME…] [--seeds N] [--first-seed N] [--threads N] [--out DIR] [--data DIR] [-o json]";
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +24,8 @@ pub struct Options {
     pub threads: usize,
     /// Where the table and the pictures go, if anywhere.
     pub out: Option<PathBuf>,
+    /// Where an embedded log is made of what the first run says, if anywhere: for `evenkeel alert`.
+    pub data: Option<PathBuf>,
     pub json: bool,
 }
 
@@ -42,6 +43,7 @@ impl Options {
                 "--seeds" => options.seeds = number(&argument, &value()?)?,
                 "--first-seed" => options.first_seed = number(&argument, &value()?)?,
                 "--threads" => options.threads = number(&argument, &value()?)? as usize,
+                "--data" => options.data = Some(PathBuf::from(value()?)),
                 "--out" => options.out = Some(PathBuf::from(value()?)),
                 "-o" | "--output" => options.json = value()? == "json",
                 "--json" => options.json = true,

@@ -105,6 +105,11 @@ impl Canary {
         libm::floor(log_sum(&all) * NAT) as i64
     }
 
+    /// How many minutes were weighed, and how many requests of the canary they hold, faded.
+    pub fn weighed(&self) -> (u32, i64) {
+        (self.minutes, self.canary.requests / PARTS)
+    }
+
     /// How much the canary's share is above the others' of late, per million of requests; `None` if a side has
     /// no requests.
     pub fn extra_per_million(&self) -> Option<i64> {

@@ -1,6 +1,7 @@
 //! What a record of an incident says.
 
 use super::{Incidents, Member, Said, Standing};
+use crate::deploys::{AFTER_US, BEFORE_US};
 use crate::groups::Group;
 use crate::topology::Topology;
 use crate::tuning::TICK_US;
@@ -18,12 +19,6 @@ const CANDIDATES: usize = 5;
 
 /// Most changes of a record.
 const CHANGES: usize = 5;
-
-/// A change lies shortly before an incident within, µs: half an hour.
-const BEFORE_US: i64 = 1800 * TICK_US;
-
-/// Clocks differ: a change may seem to come so much after what it caused, µs.
-const AFTER_US: i64 = 60 * TICK_US;
 
 /// A group, and what is around it.
 struct View<'a> {

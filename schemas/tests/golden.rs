@@ -300,6 +300,8 @@ fn decisions_encode() {
         decided_us: at_us - 2_000_000,
         fence: 41,
         by: "ada".into(),
+        params: [("to".into(), "cache".into())].into(),
+        undo: false,
     };
     assert_bytes(command.clone(), golden!("command.v1.json"));
     // As it was written before it had a state.

@@ -41,6 +41,7 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
         include_str!("../golden/control-kill-switch.v1.json"),
         include_str!("../golden/control-approve.v1.json"),
         include_str!("../golden/control-reject.v1.json"),
+        include_str!("../golden/control-break-glass.v1.json"),
         include_str!("../golden/control-resume.v1.json"),
         include_str!("../golden/control-retire-node.v1.json"),
         include_str!("../golden/control-maintenance.v1.json"),
@@ -60,7 +61,11 @@ fn inputs() -> Vec<(Topic, Value, Map<String, Value>)> {
 /// Values at the edges that a field's schema draws: (value, whether it is inside).
 fn edges(field: &Value) -> Vec<(Value, bool)> {
     let admits = |kind: &str| field["type"].as_array().is_some_and(|types| types.contains(&json!(kind)));
-    let mut edges = vec![(json!([]), false), (json!({}), admits("object"))];
+    let mut edges = vec![(json!([]), field["type"] == "array"), (json!({}), admits("object"))];
+    if let Some(most) = field["maxItems"].as_u64() {
+        let list = |length: u64| json!(vec![field["items"]["enum"][0].clone(); length as usize]);
+        edges.extend([(list(most), true), (list(most + 1), false), (json!(["x"]), false)]);
+    }
     let integer = field["type"] == "integer";
     if let Some(minimum) = field["minimum"].as_i64() {
         let below = if integer { json!(minimum - 1) } else { json!(minimum as f64 * 1.001) };
@@ -188,6 +193,7 @@ fn enums_list_every_variant() {
     assert_enum::<Clue>(&suspect["inference"]["items"]);
     assert_enum::<Dimension>(&incident["shared"]["items"]["properties"]["dimension"]);
     assert_enum::<CommandKind>(&command["kind"]);
+    assert_eq!(variants::<CommandKind>(), CommandKind::ALL.map(CommandKind::name));
     assert_enum::<Mode>(&command["mode"]);
     let rejection = schema("rejection")["properties"].take();
     assert_enum::<Reason>(&rejection["reason"]);
@@ -195,7 +201,9 @@ fn enums_list_every_variant() {
     assert_enum::<MetricKind>(&schema("telemetry")["properties"]["kind"]);
     assert_enum::<AuditEventType>(&schema("audit_event")["properties"]["event_type"]);
     assert_enum::<OutcomeStatus>(&schema("outcome")["properties"]["status"]);
-    assert_enum::<Mode>(&schema("control")["oneOf"][0]["properties"]["mode"]);
+    let control = schema("control");
+    assert_enum::<Mode>(&control["oneOf"][0]["properties"]["mode"]);
+    assert_enum::<Proof>(&control["oneOf"][2]["properties"]["proofs"]["items"]);
     for name in ["baseline", "incident", "rollup", "verdict"] {
         let mut dimensions = variants::<Dimension>();
         dimensions.sort_unstable();

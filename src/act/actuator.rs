@@ -1,25 +1,17 @@
 //! [`Actuator`]: hears commands, acts, stores, says what came of them.
 
-use super::book::{Book, Store, wanted};
-use super::hands::{Hands, Undone, Wanted};
-use super::map::{Map, Place};
+use super::book::{Book, Store};
+use super::executor::{Executor, FIRST_PAUSE, Undone};
 use crate::ports::{Clock, OutputLog, PortError};
 use crate::report::Inbox;
-use evenkeel_schemas::{Command, Dataset, Outcome, OutcomeStatus, Topic};
-use std::collections::BTreeSet;
+use evenkeel_schemas::{Command, CommandKind, Dataset, Outcome, OutcomeStatus, Topic};
 use std::time::{Duration, Instant};
 
 /// Records read at a time.
 const READ_ROWS: usize = 1_024;
 
-/// So often it is asked whether a HAProxy was started anew; an answer takes it some 70 µs.
-pub const RESTART_LOOK: Duration = Duration::from_millis(100);
-
 /// So often it is asked whether the commands have further partitions.
 const PARTITIONS_LOOK: Duration = Duration::from_secs(60);
-
-/// So long a HAProxy that cannot be reached is left alone.
-const AWAY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was done with a command, for those who watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,24 +28,31 @@ pub struct Act {
 pub struct Actuator<C> {
     book: Book,
     store: Store,
-    map: Map,
-    hands: Hands,
+    executor: Box<dyn Executor>,
+    /// The kinds that are its own; all if there are none.
+    kinds: Vec<CommandKind>,
     clock: C,
     partitions: Vec<u32>,
     partitions_at: Option<Instant>,
-    looked_at: Option<Instant>,
-    away_at: Option<Instant>,
+    /// Since when the executor cannot be reached, and how long it is left alone.
+    away: Option<(Instant, Duration)>,
 }
 
 impl<C: Clock> Actuator<C> {
-    /// One that goes on where the last one in the store's directory stopped.
+    /// One that goes on where the last one in the store's directory stopped, with commands of `kinds`, or of all kinds if
+    /// that is empty.
     ///
     /// # Errors
     /// `Fatal` if the store cannot be read.
-    pub fn new(store: Store, map: Map, hands: Hands, mut clock: C) -> Result<Self, PortError> {
+    pub fn new(
+        store: Store,
+        executor: Box<dyn Executor>,
+        kinds: Vec<CommandKind>,
+        mut clock: C,
+    ) -> Result<Self, PortError> {
         let book = store.load()?.unwrap_or_else(|| Book::new(clock.now_us()));
-        let (partitions, partitions_at, looked_at, away_at) = (vec![0], None, None, None);
-        Ok(Self { book, store, map, hands, clock, partitions, partitions_at, looked_at, away_at })
+        let (partitions, partitions_at, away) = (vec![0], None, None);
+        Ok(Self { book, store, executor, kinds, clock, partitions, partitions_at, away })
     }
 
     /// What is known.
@@ -68,14 +67,13 @@ impl<C: Clock> Actuator<C> {
     pub fn turn(&mut self, log: &mut dyn OutputLog, inbox: &mut Inbox, wait: Duration) -> Result<Vec<Act>, PortError> {
         let mut acts = self.hear(log, wait)?;
         let heard_us = self.clock.now_us();
-        let has_news = !self.book.waiting.is_empty() || !acts.is_empty();
-        if self.book.waiting.is_empty() || self.away_at.is_none_or(|at| at.elapsed() >= AWAY_PAUSE) {
-            self.away_at = None;
-            self.act(heard_us, &mut acts);
+        let has_news = !self.book.waiting.is_empty() || self.book.begun.is_some() || !acts.is_empty();
+        if self.away.is_none_or(|(at, pause)| at.elapsed() >= pause) {
+            self.act(heard_us, &mut acts)?;
         }
-        let was_restarted = self.remind();
+        let is_news = self.executor.look_after(&mut self.book);
         // A crash here acts again on what was done since it was stored last; what is so already is left.
-        if has_news || was_restarted {
+        if has_news || is_news {
             self.store.save(&self.book)?;
         }
         // A crash here says outcomes at the next start.
@@ -101,8 +99,9 @@ impl<C: Clock> Actuator<C> {
             for row in rows {
                 match serde_json::from_slice::<Command>(&row.value) {
                     Ok(command) => {
-                        if let Some(command) = self.book.hear(command, &self.map) {
-                            let why = "too many commands wait for a HAProxy that is away".to_owned();
+                        let concern = self.concern(&command);
+                        if let Some(command) = concern.and_then(|concern| self.book.hear(command, concern)) {
+                            let why = "too many commands wait for an executor that is away".to_owned();
                             acts.push(self.finish(command, OutcomeStatus::Failed, why, row.at_us));
                         }
                     }
@@ -114,51 +113,52 @@ impl<C: Clock> Actuator<C> {
         Ok(acts)
     }
 
+    /// What a command changes, if it is this one's to carry out.
+    fn concern(&self, command: &Command) -> Option<String> {
+        let is_own = self.kinds.is_empty() || self.kinds.contains(&command.kind);
+        self.executor.concern(command).filter(|_| is_own)
+    }
+
     /// Carries out what waits.
-    fn act(&mut self, heard_us: i64, acts: &mut Vec<Act>) {
-        for command in std::mem::take(&mut self.book.waiting) {
-            let (target, places, wanted) = match (self.map.servers(&command), wanted(command.kind)) {
-                (Some((target, places)), Some(wanted)) => (target.to_owned(), places.to_vec(), wanted),
-                _ => {
-                    tracing::warn!(
-                        command_id = command.command_id,
-                        "it waited, and its target is not in the map any more"
-                    );
-                    continue;
-                }
+    fn act(&mut self, heard_us: i64, acts: &mut Vec<Act>) -> Result<(), PortError> {
+        if let Some(command) = self.book.begun.take() {
+            let why = "it had begun when the actuator died: how far it came is not known".to_owned();
+            acts.push(self.finish(command, OutcomeStatus::Failed, why, heard_us));
+        }
+        for _ in 0..self.book.waiting.len() {
+            let Some(command) = self.book.waiting.pop_front() else { break };
+            let Some(concern) = self.concern(&command) else {
+                tracing::warn!(command_id = command.command_id, "it waited, and is somebody else's by now");
+                continue;
             };
-            if let Some(why) = self.book.objection(&command, &target, self.clock.now_us()) {
+            if let Some(why) = self.book.objection(&command, &concern, self.clock.now_us()) {
                 acts.push(self.finish(command, OutcomeStatus::Refused, why, heard_us));
                 continue;
             }
-            let (status, detail) = match self.hands.bring(&places, wanted, &self.out()) {
-                Ok(detail) => {
-                    self.want(&target, wanted);
-                    (OutcomeStatus::Applied, detail)
-                }
+            if !self.executor.may_repeat() {
+                self.book.begun = Some(command.clone());
+                // A crash from here on finds it begun.
+                self.store.save(&self.book)?;
+            }
+            let executed = self.executor.execute(&command, &mut self.book);
+            self.book.begun = None;
+            let (status, detail) = match executed {
+                Ok(detail) => (OutcomeStatus::Applied, detail),
                 Err(Undone::Later(why)) => {
                     tracing::warn!(command_id = command.command_id, why, "a command waits");
-                    self.away_at = Some(Instant::now());
-                    self.book.waiting.push(command);
-                    continue;
+                    let pause = self.away.map_or(FIRST_PAUSE, |(_, pause)| pause * 2);
+                    self.away = Some((Instant::now(), pause.min(self.executor.longest_pause())));
+                    // The others have their turn before it.
+                    self.book.waiting.push_back(command);
+                    return Ok(());
                 }
                 Err(Undone::Failed(why)) => (OutcomeStatus::Failed, why),
                 Err(Undone::Refused(why)) => (OutcomeStatus::Refused, why),
             };
+            self.away = None;
             acts.push(self.finish(command, status, detail, heard_us));
         }
-    }
-
-    fn want(&mut self, target: &str, wanted: Wanted) {
-        match wanted {
-            Wanted::Full => drop(self.book.wanted.remove(target)),
-            wanted => drop(self.book.wanted.insert(target.to_owned(), wanted)),
-        }
-    }
-
-    /// The servers that were taken out here, or are on trial.
-    fn out(&self) -> BTreeSet<Place> {
-        self.book.wanted.keys().flat_map(|target| self.map.named(target)).cloned().collect()
+        Ok(())
     }
 
     fn finish(&mut self, command: Command, status: OutcomeStatus, detail: String, heard_us: i64) -> Act {
@@ -169,37 +169,6 @@ impl<C: Clock> Actuator<C> {
         let outcome = Outcome { event_time_us, command_id, service, status, detail };
         self.book.finish(outcome.clone());
         Act { command, outcome, took_us: event_time_us - heard_us }
-    }
-
-    /// Takes out again what a HAProxy that was started anew has forgotten; whether there was one.
-    fn remind(&mut self) -> bool {
-        if self.looked_at.is_some_and(|at| at.elapsed() < RESTART_LOOK) {
-            return false;
-        }
-        self.looked_at = Some(Instant::now());
-        let mut was_restarted = false;
-        for runtime in self.hands.runtimes.clone() {
-            // One that is away is asked again with the next look.
-            let Ok(pid) = runtime.pid() else { continue };
-            let name = runtime.address.to_string();
-            if self.book.pids.get(&name) == Some(&pid) {
-                continue;
-            }
-            let only = Hands { runtimes: vec![runtime], ..self.hands.clone() };
-            let is_reminded = self.book.wanted.iter().all(|(target, wanted)| {
-                let mut out = self.out();
-                let places = self.map.named(target);
-                out.retain(|place| !places.contains(place));
-                let brought = only.bring(places, *wanted, &out);
-                tracing::info!(haproxy = name, pid, target, ?brought, "another HAProxy process answers");
-                !matches!(brought, Err(Undone::Later(_)))
-            });
-            if is_reminded {
-                self.book.pids.insert(name, pid);
-                was_restarted = true;
-            }
-        }
-        was_restarted
     }
 
     /// Says every outcome that was not said; whether there was one. After an error all of them are said again.

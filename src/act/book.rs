@@ -1,10 +1,9 @@
 //! [`Book`]: what the actuator knows, and the [`Store`] in which it outlives its process.
 
-use super::hands::Wanted;
-use super::map::Map;
+use super::haproxy::Wanted;
 use crate::embedded::disk::{lock, make_directory, replace_file};
 use crate::ports::PortError;
-use evenkeel_schemas::{Command, CommandKind, CommandState, Mode, Outcome};
+use evenkeel_schemas::{Command, CommandState, Mode, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -14,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// too old, or has expired.
 const MAX_DONE: usize = 4_096;
 
-/// Most commands that wait for a HAProxy that is away; further ones fail at once.
+/// Most commands that wait for an executor that is away; further ones fail at once.
 const MAX_WAITING: usize = 1_024;
+
+/// Most fences that are remembered: the smallest, which is the oldest, is forgotten.
+const MAX_FENCES: usize = 20_000;
 
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +35,15 @@ pub struct Book {
     pub since_us: i64,
     /// The next offset to read, by partition.
     pub offsets: BTreeMap<u32, u64>,
-    /// The newest fence that was seen, by target.
+    /// The newest fence that was seen, by what commands change.
     pub fences: BTreeMap<String, u64>,
-    /// What is wanted of the servers of a target, where that is not as configured.
+    /// What is wanted of HAProxy's servers of a target, where that is not as configured.
     pub wanted: BTreeMap<String, Wanted>,
     /// Commands that wait, in the order in which they came.
-    pub waiting: Vec<Command>,
+    pub waiting: VecDeque<Command>,
+    /// The command that was being carried out, if it may not be carried out again.
+    #[serde(default)]
+    pub begun: Option<Command>,
     /// What came of the last commands, oldest first.
     pub done: VecDeque<Done>,
     /// Which process of each HAProxy was spoken to last.
@@ -51,16 +56,19 @@ impl Book {
         Self { since_us: now_us, ..Self::default() }
     }
 
-    /// Takes in a word about a command. Only what is issued, mapped, and asks for what HAProxy can do waits to be carried
-    /// out; one that has come to an end no longer does. Returns the command if there is no room for it.
-    pub fn hear(&mut self, command: Command, map: &Map) -> Option<Command> {
-        let (target, _) = map.servers(&command).filter(|_| wanted(command.kind).is_some())?;
+    /// Takes in a word about a command that changes `concern`. Only what is issued waits to be carried out; one that has come
+    /// to an end no longer does. Returns the command if there is no room for it.
+    pub fn hear(&mut self, command: Command, concern: String) -> Option<Command> {
         if command.state != CommandState::Issued || command.mode == Mode::Observe {
             self.waiting.retain(|waits| waits.command_id != command.command_id || !command.state.is_over());
             return None;
         }
-        let fence = self.fences.entry(target.to_owned()).or_default();
+        let fence = self.fences.entry(concern).or_default();
         *fence = command.fence.max(*fence);
+        if self.fences.len() > MAX_FENCES {
+            let oldest = self.fences.iter().min_by_key(|(_, fence)| **fence).map(|(concern, _)| concern.clone());
+            oldest.map(|concern| self.fences.remove(&concern));
+        }
         let is_known = self.waiting.iter().any(|waits| waits.command_id == command.command_id);
         if is_known || self.is_done(&command.command_id) || command.expires_us < self.since_us {
             return None;
@@ -68,7 +76,7 @@ impl Book {
         if self.waiting.len() >= MAX_WAITING {
             return Some(command);
         }
-        self.waiting.push(command);
+        self.waiting.push_back(command);
         None
     }
 
@@ -78,10 +86,10 @@ impl Book {
     }
 
     /// Why a command is not carried out, if so.
-    pub fn objection(&self, command: &Command, target: &str, now_us: i64) -> Option<String> {
-        let newest = self.fences.get(target).copied().unwrap_or_default();
+    pub fn objection(&self, command: &Command, concern: &str, now_us: i64) -> Option<String> {
+        let newest = self.fences.get(concern).copied().unwrap_or_default();
         if command.fence < newest {
-            return Some(format!("fence {} is older than {newest}, the newest seen for {target}", command.fence));
+            return Some(format!("fence {} is older than {newest}, the newest seen for {concern}", command.fence));
         }
         (command.expires_us < now_us).then(|| "it expired before it could be carried out".to_owned())
     }
@@ -92,17 +100,6 @@ impl Book {
             self.done.pop_front();
         }
         self.done.push_back(Done { outcome, said: false });
-    }
-}
-
-/// What a kind of command wants of servers; `None` if HAProxy cannot do it.
-pub(super) const fn wanted(kind: CommandKind) -> Option<Wanted> {
-    match kind {
-        CommandKind::TripCircuit => Some(Wanted::Out),
-        CommandKind::HalfOpen => Some(Wanted::Trial),
-        CommandKind::CloseCircuit => Some(Wanted::Full),
-        // A balancer starts nothing.
-        CommandKind::RestartNode | CommandKind::Scale => None,
     }
 }
 

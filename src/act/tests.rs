@@ -1,65 +1,46 @@
-//! The actuator against a HAProxy that is played: a socket that keeps the state of servers, and may misbehave. The real one
-//! is in `tests/haproxy`.
+//! Webhooks, scripts and documents for Kubernetes, over crashes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::{Act, Actuator, Address, Hands, Map, Runtime, Store, TakeOut};
+use super::kubernetes::DryRun;
+use super::scripts::Scripts;
+use super::webhook::Webhook;
+use super::{Act, Actuator, Book, Executor, Store, Undone};
 use crate::memory::{FixedClock, MemoryLedger};
-use crate::ports::{Ledger, PortError};
+use crate::ports::Ledger;
+use crate::post::hmac_sha256;
 use crate::report::Inbox;
 use evenkeel_dataflows::{Changes, Output};
 use evenkeel_schemas::{Binding, Command, CommandKind, CommandState, Cut, Dataset, Epoch, Mode, OutcomeStatus};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const NOW_US: i64 = 1_795_246_472_000_000;
+use OutcomeStatus::{Applied, Failed, Refused};
 
-/// What the played HAProxy knows: of each server of `app`, admin state and weight; and every `set` it was told.
-#[derive(Default)]
-struct World {
-    servers: BTreeMap<String, (u32, u32)>,
-    orders: Vec<String>,
-    pid: u32,
-    /// Answers as if it had obeyed.
-    lies: bool,
-}
+const NOW_US: i64 = 1_795_246_472_000_000;
 
 struct Stage {
     directory: PathBuf,
-    world: Arc<Mutex<World>>,
     ledger: MemoryLedger,
     clock: FixedClock,
-    take_out: TakeOut,
     epoch: u64,
 }
 
 impl Stage {
-    fn new(name: &str, servers: &[&str]) -> Self {
-        let directory = std::env::temp_dir().join(format!("evenkeel-act-{}-{name}", std::process::id()));
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("evenkeel-do-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
-        let servers = servers.iter().map(|server| ((*server).to_owned(), (0, 100))).collect();
-        let world = Arc::new(Mutex::new(World { servers, pid: 7, ..World::default() }));
-        let listener = UnixListener::bind(directory.join("socket")).unwrap();
-        std::thread::spawn({
-            let world = Arc::clone(&world);
-            move || listener.incoming().for_each(|stream| answer(stream.unwrap(), &mut world.lock().unwrap()))
-        });
-        let (ledger, clock, take_out) = (MemoryLedger::default(), FixedClock::new(NOW_US), TakeOut::Drain);
-        Self { directory, world, ledger, clock, take_out, epoch: 0 }
+        Self { directory, ledger: MemoryLedger::default(), clock: FixedClock::new(NOW_US), epoch: 0 }
     }
 
-    /// A process that begins, with whatever was stored.
-    fn start(&self) -> Actuator<FixedClock> {
-        let address = Address::Unix(self.directory.join("socket"));
-        let hands = Hands { runtimes: vec![Runtime { address }], take_out: self.take_out, trial_percent: 20 };
-        let map =
-            Map::parse(["s1=app/s1", "s2=app/s2 # with a comment", "", "web/s3=app/s3", "pair=app/s1", "pair=app/s2"]);
+    fn start(&self, executor: impl Executor + 'static, kinds: &[CommandKind]) -> Actuator<FixedClock> {
         let store = Store::open(&self.directory.join("state")).unwrap();
-        Actuator::new(store, map.unwrap(), hands, self.clock.clone()).unwrap()
+        Actuator::new(store, Box::new(executor), kinds.to_vec(), self.clock.clone()).unwrap()
     }
 
     fn turn(&self, actuator: &mut Actuator<FixedClock>) -> Vec<Act> {
@@ -67,8 +48,8 @@ impl Stage {
         actuator.turn(&mut self.ledger.clone(), &mut inbox, Duration::ZERO).unwrap()
     }
 
-    /// Commits a word about a command in an epoch of its own; returns the command.
-    fn say(&mut self, command: Command) -> Command {
+    fn issue(&mut self, kind: CommandKind, target: &str, fence: u64, params: &[(&str, &str)]) -> Command {
+        let command = command(format!("CMD-{}", self.epoch), kind, target, fence, params);
         let value = serde_json::to_vec(&command).unwrap();
         let key = command.command_id.clone().into_bytes();
         let epoch = Epoch(self.epoch);
@@ -79,17 +60,16 @@ impl Stage {
         command
     }
 
-    fn issue(&mut self, kind: CommandKind, target: &str, fence: u64) -> Command {
-        let id = format!("CMD-{}", self.epoch);
-        self.say(command(id, kind, target, fence))
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
-    fn orders(&self) -> Vec<String> {
-        std::mem::take(&mut self.world.lock().unwrap().orders)
-    }
-
-    fn is(&self, server: &str) -> (u32, u32) {
-        self.world.lock().unwrap().servers[server]
+    fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 }
 
@@ -99,7 +79,7 @@ impl Drop for Stage {
     }
 }
 
-fn command(command_id: String, kind: CommandKind, target: &str, fence: u64) -> Command {
+fn command(command_id: String, kind: CommandKind, target: &str, fence: u64, params: &[(&str, &str)]) -> Command {
     Command {
         command_id,
         kind,
@@ -115,268 +95,256 @@ fn command(command_id: String, kind: CommandKind, target: &str, fence: u64) -> C
         decided_us: NOW_US,
         fence,
         by: String::new(),
+        params: params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        undo: false,
     }
 }
 
-/// Answers one question as HAProxy 2.6 does.
-fn answer(stream: UnixStream, world: &mut World) {
-    let mut question = String::new();
-    BufReader::new(stream.try_clone().unwrap()).read_line(&mut question).unwrap();
-    let words = question.split_whitespace().collect::<Vec<_>>();
-    let text = match words.as_slice() {
-        ["show", "info"] => format!("Name: HAProxy\nPid: {}\n", world.pid),
-        ["show", "servers", "state", "app"] => {
-            let line = |(name, (admin, weight)): (&String, &(u32, u32))| {
-                format!("3 app 1 {name} 127.0.0.1 2 {admin} {weight} 100 -\n")
-            };
-            let lines = world.servers.iter().map(line).collect::<String>();
-            format!(
-                "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight x\n{lines}"
-            )
-        }
-        ["show", "stat", "app", "4", "-1"] => {
-            let line = |(name, (admin, weight)): (&String, &(u32, u32))| {
-                let status = if admin & 9 != 0 { "DRAIN" } else { "UP" };
-                format!("app,{name},{status},{weight},1,\n")
-            };
-            format!("# pxname,svname,status,weight,act,\n{}", world.servers.iter().map(line).collect::<String>())
-        }
-        ["show", "servers", "state", _] => "Can't find backend.\n".to_owned(),
-        ["set", "server", place, what, value] => {
-            world.orders.push(format!("{place} {what} {value}"));
-            let lies = world.lies;
-            match world.servers.get_mut(place.trim_start_matches("app/")) {
-                None => "No such server.\n".to_owned(),
-                Some(_) if lies => String::new(),
-                Some(server) => {
-                    match (*what, *value) {
-                        ("state", "drain") => server.0 = 8,
-                        ("state", "maint") => server.0 = 1,
-                        ("state", _) => server.0 = 0,
-                        (_, weight) => server.1 = weight.parse().unwrap(),
+fn results(acts: &[Act]) -> Vec<(OutcomeStatus, &str)> {
+    acts.iter().map(|act| (act.outcome.status, act.outcome.detail.as_str())).collect()
+}
+
+/// An HTTP server that answers each request with the next of some answers, and counts effects by idempotency key.
+#[derive(Default)]
+struct Server {
+    answers: Vec<(u16, &'static str)>,
+    /// Key, signature and body of every request.
+    heard: Vec<(String, String, String)>,
+    effects: BTreeMap<String, u32>,
+}
+
+fn serve(server: &Arc<Mutex<Server>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/commands", listener.local_addr().unwrap());
+    let server = Arc::clone(server);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut headers = BTreeMap::new();
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                let Some((name, value)) = line.trim().split_once(": ") else {
+                    if line.trim().is_empty() {
+                        break;
                     }
-                    String::new()
-                }
+                    continue;
+                };
+                headers.insert(name.to_lowercase(), value.to_owned());
             }
+            let mut body = vec![0; headers["content-length"].parse().unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            let mut server = server.lock().unwrap();
+            let (key, signature) = (headers["idempotency-key"].clone(), headers["x-evenkeel-signature"].clone());
+            server.heard.push((key.clone(), signature, String::from_utf8(body).unwrap()));
+            let (status, text) = if server.answers.is_empty() { (200, "done") } else { server.answers.remove(0) };
+            if status == 200 {
+                *server.effects.entry(key).or_default() += 1;
+            }
+            let answer =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
         }
-        _ => "Unknown command.\n".to_owned(),
+    });
+    url
+}
+
+#[test]
+fn a_webhook_s_answer_is_the_outcome() {
+    let mut stage = Stage::new("webhook");
+    let server = Arc::new(Mutex::new(Server::default()));
+    let url = serve(&server);
+    let secret = stage.file("secret", "a key\n");
+    let start = |stage: &Stage| {
+        let webhook = Webhook::new(&url, &secret, Path::new("none")).unwrap();
+        stage.start(webhook, &[CommandKind::Reroute, CommandKind::SetFlag])
     };
-    let _ = (&stream).write_all(format!("{text}\n").as_bytes());
-}
-
-fn statuses(acts: &[Act]) -> Vec<OutcomeStatus> {
-    acts.iter().map(|act| act.outcome.status).collect()
-}
-
-use CommandKind::{CloseCircuit, HalfOpen, RestartNode, Scale, TripCircuit};
-use OutcomeStatus::{Applied, Failed, Refused};
-
-#[test]
-fn a_server_is_taken_out_tried_and_brought_back() {
-    let mut stage = Stage::new("whole", &["s1", "s2", "s3"]);
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s2", 1);
-    let acts = stage.turn(&mut actuator);
-    assert_eq!((statuses(&acts), stage.orders()), (vec![Applied], vec!["app/s2 state drain".to_owned()]));
-    assert_eq!(acts[0].outcome.detail, "app/s2 drain, weight 100 of 100");
-    stage.issue(HalfOpen, "s2", 2);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied]);
-    // The weight first: it never gets its whole share.
-    assert_eq!(stage.orders(), ["app/s2 weight 20", "app/s2 state ready"]);
-    stage.issue(CloseCircuit, "s2", 3);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied]);
-    assert_eq!((stage.orders(), stage.is("s2")), (vec!["app/s2 weight 100".to_owned()], (0, 100)));
-    assert!(actuator.book().wanted.is_empty());
-}
-
-#[test]
-fn one_that_is_not_its_to_carry_out_is_left() {
-    let mut stage = Stage::new("left", &["s1", "s2", "s3"]);
-    let mut actuator = stage.start();
-    stage.issue(Scale, "s1", 1);
-    stage.issue(RestartNode, "s1", 1);
-    stage.issue(TripCircuit, "app", 1);
-    stage.issue(TripCircuit, "s3", 1); // of `web` it would be
-    for (state, mode) in [
-        (CommandState::Proposed, Mode::Suggest),
-        (CommandState::Proposed, Mode::Observe),
-        (CommandState::Issued, Mode::Observe),
-    ] {
-        let id = format!("CMD-{state:?}-{mode:?}");
-        stage.say(Command { state, mode, ..command(id, TripCircuit, "s1", 1) });
+    let mut actuator = start(&stage);
+    stage.issue(CommandKind::Scale, "app", 1, &[]);
+    stage.issue(CommandKind::Reroute, "app", 2, &[("to", "cache")]);
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Applied, "done")], "the other one is somebody else's");
+    {
+        let server = server.lock().unwrap();
+        let (key, signature, body) = &server.heard[0];
+        assert_eq!((key.as_str(), signature), ("CMD-1", &format!("sha256={}", hmac_sha256(b"a key", body.as_bytes()))));
+        let event = serde_json::from_str::<serde_json::Value>(body).unwrap();
+        let field = |name: &str| event[name].as_str().unwrap();
+        assert_eq!((field("specversion"), field("id"), field("subject")), ("1.0", "CMD-1", "app/app"));
+        assert_eq!(
+            (field("type"), event["data"]["params"]["to"].as_str()),
+            ("evenkeel.command.reroute", Some("cache"))
+        );
     }
-    assert_eq!((stage.turn(&mut actuator), stage.orders()), (vec![], vec![]));
-}
-
-#[test]
-fn what_is_late_or_overtaken_is_refused() {
-    let mut stage = Stage::new("late", &["s1", "s2", "s3"]);
-    let mut actuator = stage.start();
-    let expired = Command { expires_us: NOW_US + 5, ..command("CMD-late".to_owned(), TripCircuit, "s1", 1) };
-    stage.say(expired);
-    stage.clock.set(NOW_US + 6);
+    // What it refuses is refused, in its words; what it cannot do now is asked again, also by the next process.
+    server.lock().unwrap().answers.extend([(422, "no such flag"), (503, "busy"), (503, "busy")]);
+    stage.issue(CommandKind::SetFlag, "app", 3, &[]);
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Refused, "HTTP 422: no such flag")]);
+    stage.issue(CommandKind::SetFlag, "app", 4, &[]);
+    assert_eq!((results(&stage.turn(&mut actuator)), actuator.book().waiting.len()), (vec![], 1));
+    drop(actuator);
+    let mut actuator = start(&stage);
+    assert_eq!((results(&stage.turn(&mut actuator)), actuator.book().waiting.len()), (vec![], 1));
+    // It is left alone for a while.
+    assert_eq!((results(&stage.turn(&mut actuator)), server.lock().unwrap().heard.len()), (vec![], 4));
+    std::thread::sleep(Duration::from_millis(110));
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Applied, "done")]);
+    // It dies between the answer and the note of it: the same key again.
+    stage.issue(CommandKind::SetFlag, "app", 5, &[]);
+    std::fs::copy(stage.directory.join("state/actuator.json"), stage.directory.join("before")).unwrap();
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Applied, "done")]);
+    drop(actuator);
+    std::fs::rename(stage.directory.join("before"), stage.directory.join("state/actuator.json")).unwrap();
+    let mut actuator = start(&stage);
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Applied, "done")]);
+    assert_eq!(server.lock().unwrap().effects["CMD-4"], 2, "it is for the server to know the key");
+    // An older one of a kind does not follow a newer one; of another kind it does.
+    stage.issue(CommandKind::SetFlag, "app", 4, &[]);
+    stage.issue(CommandKind::Reroute, "app", 3, &[]);
     let acts = stage.turn(&mut actuator);
-    assert_eq!((statuses(&acts), acts[0].outcome.detail.contains("expired")), (vec![Refused], true));
-    stage.issue(CloseCircuit, "s1", 9);
-    stage.issue(TripCircuit, "s1", 8);
-    let acts = stage.turn(&mut actuator);
-    assert_eq!(statuses(&acts), [Applied, Refused]);
-    drop(actuator);
-    // The fence outlives the process.
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s1", 7);
-    let acts = stage.turn(&mut actuator);
-    assert_eq!((statuses(&acts), acts[0].outcome.detail.contains("fence 7 is older than 9")), (vec![Refused], true));
-    assert_eq!(stage.orders(), [""; 0]);
-}
-
-#[test]
-fn the_last_healthy_server_is_never_taken_out() {
-    let mut stage = Stage::new("last", &["s1", "s2"]);
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "pair", 1);
-    stage.issue(TripCircuit, "s1", 1);
-    stage.issue(TripCircuit, "s2", 2);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Refused, Applied, Refused]);
-    // One on trial does not count as healthy.
-    stage.issue(HalfOpen, "s1", 3);
-    stage.issue(TripCircuit, "s2", 4);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied, Refused]);
-    stage.issue(CloseCircuit, "s1", 5);
-    stage.issue(TripCircuit, "s2", 6);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied, Applied]);
-}
-
-#[test]
-fn a_command_is_carried_out_once_whenever_the_process_dies() {
-    let mut stage = Stage::new("once", &["s1", "s2", "s3"]);
-    let trip = stage.issue(TripCircuit, "s1", 1);
-    let mut actuator = stage.start();
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied]);
-    drop(actuator);
-    // It died after it stored: the command comes again, and is known.
-    let mut actuator = stage.start();
-    stage.say(trip.clone());
-    assert_eq!((stage.turn(&mut actuator), stage.orders().len()), (vec![], 1));
-    drop(actuator);
-    // It died after it acted, before it stored: what is so is left, and answered.
-    std::fs::remove_file(stage.directory.join("state/actuator.json")).unwrap();
-    let mut actuator = stage.start();
-    let acts = stage.turn(&mut actuator);
-    assert_eq!((statuses(&acts), stage.orders()), (vec![Applied], vec![]));
-    assert_eq!(acts[0].outcome.detail, "app/s1 drain, weight 100 of 100 already");
-    // It died after it stored, before it said so: that is said.
-    drop(actuator);
-    let path = stage.directory.join("state/actuator.json");
-    let said = std::fs::read_to_string(&path).unwrap();
-    assert!(said.contains("\"said\":true"), "what was said is not said again: {said}");
-    std::fs::write(&path, said.replace("\"said\":true", "\"said\":false")).unwrap();
-    let mut actuator = stage.start();
-    assert!(actuator.book().done.iter().all(|done| !done.said));
-    assert_eq!(stage.turn(&mut actuator), []);
-    assert!(actuator.book().done.iter().all(|done| done.said));
-}
-
-#[test]
-fn success_is_what_is_seen_afterwards() {
-    let mut stage = Stage::new("lies", &["s1", "s2", "s3"]);
-    stage.world.lock().unwrap().lies = true;
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s1", 1);
-    let acts = stage.turn(&mut actuator);
-    assert_eq!(statuses(&acts), [Failed]);
-    assert!(acts[0].outcome.detail.starts_with("app/s1 is ready, weight 100 of 100 after"), "{:?}", acts[0].outcome);
-}
-
-#[test]
-fn what_a_haproxy_forgot_when_it_was_started_anew_is_done_again() {
-    let mut stage = Stage::new("forgot", &["s1", "s2", "s3"]);
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s1", 1);
-    stage.turn(&mut actuator);
-    drop(actuator);
-    stage.orders();
-    // By hand, in the same process: left.
-    stage.world.lock().unwrap().servers.insert("s1".to_owned(), (0, 100));
-    let mut actuator = stage.start();
-    stage.turn(&mut actuator);
-    assert_eq!(stage.orders(), [""; 0]);
-    drop(actuator);
-    stage.world.lock().unwrap().pid = 8;
-    let mut actuator = stage.start();
-    stage.turn(&mut actuator);
-    assert_eq!((stage.orders(), stage.is("s1")), (vec!["app/s1 state drain".to_owned()], (8, 100)));
-}
-
-#[test]
-fn a_person_s_maintenance_is_left() {
-    let mut stage = Stage::new("person", &["s1", "s2", "s3"]);
-    stage.world.lock().unwrap().servers.insert("s1".to_owned(), (1, 100));
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s1", 1);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied]);
-    stage.issue(CloseCircuit, "s1", 2);
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Refused]);
-    assert_eq!((stage.orders(), stage.is("s1")), (vec![], (1, 100)));
-    drop(actuator);
-    // What evenkeel itself put into maintenance, it takes out of it.
-    stage.take_out = TakeOut::Maint;
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s2", 3);
-    stage.turn(&mut actuator);
-    assert_eq!(stage.is("s2"), (1, 100));
-    stage.issue(HalfOpen, "s2", 4);
-    assert_eq!((statuses(&stage.turn(&mut actuator)), stage.is("s2")), (vec![Applied], (0, 20)));
-}
-
-#[test]
-fn a_haproxy_that_is_away_is_waited_for_until_the_command_expires() {
-    let mut stage = Stage::new("away", &["s1", "s2", "s3"]);
-    let socket = stage.directory.join("socket");
-    std::fs::rename(&socket, stage.directory.join("gone")).unwrap();
-    let mut actuator = stage.start();
-    stage.issue(TripCircuit, "s1", 1);
-    let second = stage.issue(TripCircuit, "s2", 1);
-    assert_eq!((stage.turn(&mut actuator), actuator.book().waiting.len()), (vec![], 2));
-    // What came to an end meanwhile is not waited for, nor carried out.
-    stage.say(Command { state: CommandState::Expired, ..second });
-    drop(actuator);
-    let mut actuator = stage.start();
-    assert_eq!((stage.turn(&mut actuator), actuator.book().waiting.len()), (vec![], 1));
-    std::fs::rename(stage.directory.join("gone"), &socket).unwrap();
-    std::thread::sleep(Duration::from_millis(150));
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Applied]);
-    std::fs::rename(&socket, stage.directory.join("gone")).unwrap();
-    stage.issue(TripCircuit, "s2", 2);
-    stage.turn(&mut actuator);
+    assert_eq!(acts.iter().map(|act| act.outcome.status).collect::<Vec<_>>(), [Refused, Applied]);
+    // Nobody is there until it expires.
+    server.lock().unwrap().answers.push((500, ""));
+    stage.issue(CommandKind::Reroute, "app", 6, &[]);
+    assert_eq!(results(&stage.turn(&mut actuator)), []);
     stage.clock.set(NOW_US + 61_000_000);
-    std::thread::sleep(Duration::from_millis(150));
-    assert_eq!(statuses(&stage.turn(&mut actuator)), [Refused]);
+    std::thread::sleep(Duration::from_millis(110));
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Refused, "it expired before it could be carried out")]);
 }
 
 #[test]
-fn a_wrong_map_is_found_at_the_start_and_says_how_to_write_it() {
-    for line in ["s1", "s1=app", "s1=app/", "=app/s1", "s1=app/s1; shutdown sessions server app/s2", "s1=a\nb/c"] {
-        let Err(PortError::Fatal(why)) = Map::parse([line]) else { panic!("{line:?} is no entry") };
-        assert!(why.contains("NODE=BACKEND/SERVER"), "{why}");
+fn only_what_is_allowed_is_run_and_only_once() {
+    let mut stage = Stage::new("scripts");
+    let trace = stage.directory.join("trace");
+    let say =
+        stage.program("say", &format!("#!/bin/sh\nenv >> {0}\necho \"$@\" >> {0}\necho said $1\n", trace.display()));
+    let fail = stage.program("fail", "#!/bin/sh\necho first\necho the disk is full >&2\nexit 3\n");
+    let hang = stage.program("hang", "#!/bin/sh\nsleep 100 &\nsleep 100\n");
+    let list = format!(
+        "[say]\nprogram='{}'\nargs=['[a-z]+', '--.*']\n[fail]\nprogram='{}'\n[hang]\nprogram='{}'\ntimeout_s=1\n",
+        say.display(),
+        fail.display(),
+        hang.display()
+    );
+    let list = stage.file("scripts.toml", &list);
+    let mut actuator = stage.start(Scripts::read(&list).unwrap(), &[]);
+    let mut run = |stage: &mut Stage, params: &[(&str, &str)]| {
+        let fence = stage.epoch + 1;
+        stage.issue(CommandKind::RunScript, "app", fence, params);
+        let acts = stage.turn(&mut actuator);
+        let results = results(&acts);
+        (results[0].0, results[0].1.to_owned())
+    };
+    let done = run(&mut stage, &[("script", "say"), ("arg0", "app"), ("arg1", "--x; rm -rf / $(id)")]);
+    assert_eq!(done, (Applied, "said app".to_owned()));
+    let seen = std::fs::read_to_string(&trace).unwrap();
+    // No shell looked at it, and nothing of our environment is there but what a shell makes itself.
+    let lines = seen.lines().filter(|line| !["PWD=", "SHLVL=", "_=", "OLDPWD="].iter().any(|it| line.starts_with(it)));
+    assert_eq!(lines.collect::<Vec<_>>(), ["EVENKEEL_COMMAND_ID=CMD-0", "app --x; rm -rf / $(id)"]);
+    let refused =
+        |(status, why): (OutcomeStatus, String), word: &str| assert!(status == Refused && why.contains(word), "{why}");
+    refused(run(&mut stage, &[("script", "reboot")]), "no script \"reboot\"");
+    refused(run(&mut stage, &[("script", "say"), ("arg0", "app")]), "2 arguments, not 1");
+    refused(run(&mut stage, &[("script", "say"), ("arg0", "app\nx"), ("arg1", "--")]), "argument 0");
+    refused(run(&mut stage, &[("script", "say"), ("arg0", "xapp1"), ("arg1", "--")]), "argument 0");
+    assert_eq!(run(&mut stage, &[("script", "fail")]), (Failed, "exit status: 3: the disk is full".to_owned()));
+    let began = std::time::Instant::now();
+    assert_eq!(run(&mut stage, &[("script", "hang")]), (Failed, "it took longer than 1 s, and was killed".to_owned()));
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(actuator);
+    // It dies while a script runs: what was begun is not run again.
+    let mut book = Store::open(&stage.directory.join("state")).unwrap().load().unwrap().unwrap();
+    book.begun = Some(command("CMD-begun".to_owned(), CommandKind::RunScript, "app", 99, &[("script", "say")]));
+    Store::open(&stage.directory.join("state")).unwrap().save(&book).unwrap();
+    let mut actuator = stage.start(Scripts::read(&list).unwrap(), &[]);
+    let acts = stage.turn(&mut actuator);
+    assert_eq!(results(&acts), [(Failed, "it had begun when the actuator died: how far it came is not known")]);
+    assert_eq!((std::fs::read_to_string(&trace).unwrap(), actuator.book().begun.is_none()), (seen, true));
+}
+
+/// A script that looks into the store while it runs.
+struct Looks(PathBuf);
+
+impl Executor for Looks {
+    fn execute(&mut self, command: &Command, _book: &mut Book) -> Result<String, Undone> {
+        let stored = std::fs::read_to_string(&self.0).unwrap();
+        let book = serde_json::from_str::<Book>(&stored).unwrap();
+        assert_eq!(book.begun.as_ref(), Some(command), "it is stored before it is begun");
+        Ok(String::new())
     }
-    let stage = Stage::new("map", &["s1"]);
-    let address = Address::Unix(stage.directory.join("socket"));
-    let hands = Hands { runtimes: vec![Runtime { address }], take_out: TakeOut::Drain, trial_percent: 20 };
-    assert!(hands.look(Map::parse(["s1=app/s1"]).unwrap().places()).is_ok());
-    for (line, why) in [("s1=app/s9", "no server app/s9"), ("s1=shop/s1", "Can't find backend")] {
-        let error = hands.look(Map::parse([line]).unwrap().places()).unwrap_err().to_string();
+
+    fn may_repeat(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_may_not_be_repeated_is_stored_before_it_is_begun() {
+    let mut stage = Stage::new("begun");
+    let mut actuator = stage.start(Looks(stage.directory.join("state/actuator.json")), &[]);
+    stage.issue(CommandKind::RunScript, "app", 1, &[]);
+    stage.issue(CommandKind::RunScript, "other", 2, &[]);
+    assert_eq!(results(&stage.turn(&mut actuator)), [(Applied, ""), (Applied, "")]);
+}
+
+#[test]
+fn a_list_of_scripts_that_would_not_be_safe_is_not_taken() {
+    let stage = Stage::new("unsafe");
+    let program = stage.program("program", "#!/bin/sh\n");
+    let open = stage.program("open", "#!/bin/sh\n");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let plain = stage.file("plain", "");
+    for (script, why) in [
+        ("program='bin/true'".to_owned(), "absolute"),
+        ("program='/bin/none-such'".to_owned(), "No such file"),
+        (format!("program='{}'", plain.display()), "can be run"),
+        (format!("program='{}'", open.display()), "written by everybody"),
+        (format!("program='{}'\ntimeout_s=0", program.display()), "1 to 600"),
+        (format!("program='{}'\nargs=['(']", program.display()), "unclosed group"),
+        (format!("program='{}'\nshell=true", program.display()), "shell"),
+    ] {
+        let list = stage.file("scripts.toml", &format!("[x]\n{script}\n"));
+        let error = Scripts::read(&list).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
-    let two = (Store::open(&stage.directory.join("state")), Store::open(&stage.directory.join("state")));
-    assert!(two.0.is_ok() && matches!(two.1, Err(PortError::Fatal(_))), "two would both act");
 }
 
 #[test]
-fn addresses_are_written_as_haproxy_writes_them() {
-    let unix = Address::Unix("/run/haproxy/admin.sock".into());
-    assert_eq!("unix@/run/haproxy/admin.sock".parse(), Ok(unix.clone()));
-    assert_eq!("/run/haproxy/admin.sock".parse(), Ok(unix));
-    assert_eq!("ipv4@127.0.0.1:9999".parse(), Ok(Address::Tcp("127.0.0.1:9999".to_owned())));
-    assert!("admin".parse::<Address>().is_err() && "host:port".parse::<Address>().is_err());
+fn requests_to_kubernetes_are_written_down() {
+    let mut stage = Stage::new("kubernetes");
+    let requests = stage.directory.join("requests");
+    let dry_run = DryRun::new(requests.clone(), "shop", "registry.example/{service}").unwrap();
+    let mut actuator = stage.start(dry_run, &[]);
+    let digest = format!("sha256:{}", "a".repeat(64));
+    stage.issue(CommandKind::Scale, "app", 1, &[("replicas", "4")]);
+    stage.issue(CommandKind::RestartNode, "app-7d9-x", 1, &[]);
+    stage.issue(CommandKind::Drain, "node-1", 1, &[]);
+    stage.issue(CommandKind::Rollback, "app", 1, &[("version", "2"), ("to", "1.9")]);
+    stage.issue(CommandKind::Redeploy, "app", 2, &[("digest", &digest)]);
+    stage.issue(CommandKind::Rollback, "app", 3, &[("version", "2")]);
+    stage.issue(CommandKind::Drain, "../../pods", 3, &[]);
+    stage.issue(CommandKind::Throttle, "app", 3, &[]);
+    let acts = stage.turn(&mut actuator);
+    let statuses = acts.iter().map(|act| act.outcome.status).collect::<Vec<_>>();
+    // The first rollback is older than what came after it.
+    assert_eq!(statuses, [Applied, Applied, Applied, Refused, Refused, Refused, Refused]);
+    let read = |id: u32| {
+        let text = std::fs::read_to_string(requests.join(format!("CMD-{id}.json"))).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let path = |id: u32| read(id)["path"].as_str().unwrap().to_owned();
+    assert_eq!(path(0), "/apis/apps/v1/namespaces/shop/deployments/app?fieldManager=evenkeel&force=true");
+    assert_eq!(read(0)["body"]["spec"]["replicas"], 4);
+    assert_eq!(
+        (path(1).as_str(), &read(1)["body"]["kind"]),
+        ("/api/v1/namespaces/shop/pods/app-7d9-x/eviction", &"Eviction".into())
+    );
+    assert_eq!((path(2).as_str(), &read(2)["body"]["spec"]["unschedulable"]), ("/api/v1/nodes/node-1", &true.into()));
+    stage.issue(CommandKind::Redeploy, "app", 4, &[("digest", &digest)]);
+    stage.turn(&mut actuator);
+    let image = read(8)["body"]["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image, format!("registry.example/app@{digest}"));
+    stage.issue(CommandKind::Rollback, "app", 5, &[("to", "1.9")]);
+    stage.turn(&mut actuator);
+    let image = read(9)["body"]["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image, "registry.example/app:1.9");
 }

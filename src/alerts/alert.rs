@@ -2,7 +2,11 @@
 
 use evenkeel_schemas::{Detector, Incident, IncidentState, Notice};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// The labels that alerts may have; the last one only what is told together.
+pub const LABELS: [&str; 6] = ["alertname", "incident_id", "service", "detector", "severity", "receiver"];
 
 /// Names that a list of services spells out; the others are counted.
 const LISTED: usize = 10;
@@ -19,6 +23,15 @@ pub struct Alert {
     pub labels: BTreeMap<String, String>,
     /// What is known now.
     pub annotations: BTreeMap<String, String>,
+    /// The services that stand in it, nearest to the root first.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Services that are expected to be next.
+    #[serde(default)]
+    pub victims: Vec<String>,
+    /// How many services stand in it.
+    #[serde(default)]
+    pub affected: u32,
     /// When it opened, µs since the Unix epoch by the log.
     pub opened_us: i64,
     /// When the log spoke of it last.
@@ -50,6 +63,8 @@ impl Alert {
             self.labels = labels(incident);
         }
         self.annotations = annotations(incident);
+        (self.services, self.victims) = (incident.services.clone(), incident.victims.clone());
+        self.affected = incident.affected;
         self.at_us = incident.at_us;
         let ends = incident.state == IncidentState::Resolved || !incident.merged_into.is_empty();
         self.ended_us = ends.then_some(incident.at_us);
@@ -88,6 +103,16 @@ impl Alert {
     /// A label, empty if there is none.
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// What a [`Condition`](super::Condition) is asked of.
+    pub fn facts(&self) -> Value {
+        let Self { id, services, victims, affected, pages, .. } = self;
+        // The root may have moved since the first page.
+        let service = self.annotations.get("root").map_or_else(|| self.label("service"), String::as_str);
+        json!({"id": id, "service": service, "services": services, "victims": victims, "affected": affected,
+            "detector": self.label("detector"), "severity": self.label("severity"), "pages": pages,
+            "acknowledged": self.acknowledged_us.is_some()})
     }
 
     /// What it is about in one line.
@@ -130,7 +155,7 @@ fn annotations(incident: &Incident) -> BTreeMap<String, String> {
 /// What pages at once and what may be looked at soon.
 fn severity(detector: Detector) -> &'static str {
     match detector {
-        Detector::Canary | Detector::Leak | Detector::Forecast | Detector::Signal => "warning",
+        Detector::Canary | Detector::Leak | Detector::Forecast | Detector::Signal | Detector::BreakGlass => "warning",
         _ => "critical",
     }
 }

@@ -117,7 +117,7 @@ async fn alerts(State(desk): Shared, RawQuery(query): RawQuery) -> Response {
     let open = book.alerts.values().filter(|alert| alert.paged_us.is_some() && alert.ended_us.is_none());
     let found = open.filter(|alert| alert.only.is_none() && filters.iter().all(|filter| filter.holds(&alert.labels)));
     let listed = found.filter_map(|alert| {
-        let silenced_by = book.silences.iter().filter(|silence| silence.holds(&alert.labels, now_us));
+        let silenced_by = book.all_silences().filter(|silence| silence.holds(&alert.labels, now_us));
         let silenced_by = silenced_by.map(|silence| silence.id.clone()).collect::<Vec<_>>();
         let is_listed = if silenced_by.is_empty() { active } else { silenced };
         is_listed.then(|| shown(alert, &silenced_by, &desk.external_url, now_us))
@@ -144,12 +144,12 @@ async fn silences(State(desk): Shared, RawQuery(query): RawQuery) -> Response {
     let (book, now_us) = (desk.book(), SystemClock.now_us());
     // A filter asks for silences that name the label so.
     let names = |silence: &&Silence| filters.iter().all(|filter| silence.matchers.contains(filter));
-    answer(&book.silences.iter().filter(names).map(|silence| silence.to_json(now_us)).collect())
+    answer(&book.all_silences().filter(names).map(|silence| silence.to_json(now_us)).collect())
 }
 
 async fn silence(State(desk): Shared, Path(id): Path<String>) -> Response {
     let (book, now_us) = (desk.book(), SystemClock.now_us());
-    let found = book.silences.iter().find(|silence| silence.id == id);
+    let found = book.all_silences().find(|silence| silence.id == id);
     found.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |silence| answer(&silence.to_json(now_us)))
 }
 
@@ -186,6 +186,9 @@ fn uuid(mut bytes: [u8; 16]) -> String {
 }
 
 async fn expire_silence(State(desk): Shared, Path(id): Path<String>) -> Response {
+    if desk.book().written.iter().any(|silence| silence.id == id) {
+        return refusal(StatusCode::CONFLICT, "it is part of the policy: take its document out, and apply the rest");
+    }
     changed(desk.change(|book| book.expire(&id, SystemClock.now_us())), "silence")
 }
 

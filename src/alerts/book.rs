@@ -45,6 +45,9 @@ pub struct Book {
     pages: BTreeMap<String, VecDeque<i64>>,
     /// What was asked not to be told.
     pub silences: Vec<Silence>,
+    /// What the policy in force says is not to be told.
+    #[serde(skip)]
+    pub written: Vec<Silence>,
     /// How often what happened.
     pub counts: BTreeMap<String, u64>,
     /// Decisions that are not written yet.
@@ -73,10 +76,8 @@ impl Book {
 
     /// Lets go of what ended before anybody was there to be told.
     pub fn begin(&mut self) {
-        let ended = self.alerts.values().filter(|alert| alert.ended_us.is_some() && alert.paged_us.is_some());
+        let ended = self.alerts.values().filter(|alert| alert.ended_us.is_some());
         let ended = ended.map(|alert| (alert.id.clone(), alert.at_us)).collect::<Vec<_>>();
-        self.decisions.clear();
-        self.counts.clear();
         for (id, at_us) in ended {
             self.alerts.remove(&id);
             self.decide(at_us, &id, "", "suppressed", Reason::BeforeStart.as_str());
@@ -113,10 +114,10 @@ impl Book {
         if told.pages > 0 && alert.ended_us.is_some() {
             return Ok(Action::Resolve);
         }
-        if alert.only.is_none() && !receiver.matchers.iter().all(|matcher| matcher.holds(&alert.labels)) {
+        if alert.only.is_none() && !receiver.concerns(alert) {
             return Err(Some(Reason::NotRouted));
         }
-        if self.silences.iter().any(|silence| silence.holds(&alert.labels, now_us)) {
+        if self.all_silences().any(|silence| silence.holds(&alert.labels, now_us)) {
             return Err(Some(Reason::Silenced));
         }
         if told.pages == 0 {
@@ -274,16 +275,25 @@ impl Book {
         Ok(silence.id)
     }
 
-    /// Ends a silence; whether there is such a one.
+    /// Those that were asked for, and those of the policy.
+    pub fn all_silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.iter().chain(&self.written)
+    }
+
+    /// Ends a silence that was asked for; whether there is such a one.
     pub fn expire(&mut self, id: &str, now_us: i64) -> bool {
         let found = self.silences.iter_mut().find(|silence| silence.id == id);
         found.map(|silence| (silence.to_us, silence.updated_us) = (silence.to_us.min(now_us), now_us)).is_some()
     }
 
     /// Forgets alerts that ended and of which there is nothing more to tell, but for the newest.
-    pub fn forget(&mut self, receivers: &[Receiver], now_us: i64) {
+    pub fn forget(&mut self, receivers: &[&Receiver], now_us: i64) {
+        // Somebody who is no receiver any more is forgotten with the alerts that he was told of.
+        let is_there = |name: &String| receivers.iter().any(|receiver| receiver.name == *name);
+        self.told.retain(|name, told| is_there(name) || !told.is_empty());
+        self.pages.retain(|name, pages| is_there(name) || pages.back().is_some_and(|at_us| *at_us > now_us - HOUR_US));
         let over = |alert: &&Alert| {
-            let is_done = |receiver| self.next(receiver, alert, now_us).is_err();
+            let is_done = |receiver: &&Receiver| self.next(receiver, alert, now_us).is_err();
             alert.ended_us.is_some() && receivers.iter().all(is_done)
         };
         let mut over = self.alerts.values().filter(over).map(|it| (it.ended_us, it.id.clone())).collect::<Vec<_>>();

@@ -1,13 +1,14 @@
 //! Tests of the book: who is told what, when, and why not.
 
 use super::*;
-use crate::alerts::silence::Matcher;
+use crate::alerts::{Condition, Matcher, Source};
 
 const MINUTE_US: i64 = 60_000_000;
 
 fn receiver(kind: Kind, pages_an_hour: Option<u32>, after_us: i64) -> Receiver {
-    let (name, url, secret) = ("ops".to_owned(), "http://127.0.0.1:1".to_owned(), String::new());
-    Receiver { name, kind, url, secret, matchers: Vec::new(), after_us, pages_an_hour, resend_us: 10 * MINUTE_US }
+    let (name, url) = ("ops".to_owned(), Source::Here("http://127.0.0.1:1".to_owned()));
+    let (matchers, resend_us, on_call) = (Vec::new(), 10 * MINUTE_US, None);
+    Receiver { name, kind, url, secret: None, matchers, when: None, after_us, pages_an_hour, resend_us, on_call }
 }
 
 fn incident(id: u32, state: &str, at_us: i64, notify: bool) -> Incident {
@@ -59,9 +60,18 @@ fn what_began_and_ended_meanwhile_is_told_as_both() {
     let mut new = book.clone();
     assert_eq!(told(&mut book, &ops, 10), [(Action::Trigger, "INC-1".to_owned())]);
     assert_eq!(told(&mut book, &ops, 11), [(Action::Resolve, "INC-1".to_owned())]);
+    new.follow(&incident(2, "open", 1, false));
+    new.follow(&incident(3, "open", 1, false));
+    new.follow(&incident(3, "resolved", 2, false));
     new.begin();
     assert_eq!(told(&mut new, &ops, 10), []);
-    assert_eq!(why(&new), ["before_start"]);
+    let why = new.decisions.iter().map(|it| (it.incident_id.as_str(), it.reason.as_str())).collect::<Vec<_>>();
+    let silent = [("INC-2", "not_notified"), ("INC-3", "not_notified"), ("INC-3", "not_notified")];
+    assert_eq!(
+        why,
+        [&silent[..], &[("INC-1", "before_start"), ("INC-3", "before_start")]].concat(),
+        "each has its reason"
+    );
 }
 
 #[test]
@@ -77,6 +87,26 @@ fn silenced_alerts_are_told_when_the_silence_ends() {
     assert_eq!(why(&book), ["silenced"], "it is said once");
     assert!(book.expire("s", 60) && !book.expire("t", 60));
     assert_eq!(told(&mut book, &ops, 61), [(Action::Trigger, "INC-1".to_owned())]);
+    book.follow(&incident(2, "open", 1, true));
+    let matchers = vec![Matcher::parse("incident_id=INC-2").expect("a matcher")];
+    let (id, author, comment) = ("policy:a".to_owned(), "me".to_owned(), String::new());
+    book.written = vec![Silence { id, matchers, from_us: 0, to_us: 100, updated_us: 0, author, comment }];
+    assert_eq!(told(&mut book, &ops, 62), [], "a policy's silence holds as well");
+    assert!(!book.expire("policy:a", 63), "and ends with the policy alone");
+    book.written.clear();
+    assert_eq!(told(&mut book, &ops, 64), [(Action::Trigger, "INC-2".to_owned())]);
+}
+
+#[test]
+fn a_receiver_is_told_of_what_its_condition_is_true_of() {
+    let when = Condition::parse("incident.services.size() >= 3 && incident.service.startsWith('pay')").ok();
+    let (mut book, ops) = (Book::default(), Receiver { when, ..receiver(Kind::Slack, None, 0) });
+    for (id, service, services) in [(1, "payments", 3), (2, "payments", 2), (3, "search", 3)] {
+        let services = (0..services).map(|number| format!("s{number}")).collect();
+        book.follow(&Incident { service: service.to_owned(), services, ..incident(id, "open", 1, true) });
+    }
+    assert_eq!(told(&mut book, &ops, 10), [(Action::Trigger, "INC-1".to_owned())]);
+    assert_eq!(why(&book), ["not_routed", "not_routed"]);
 }
 
 #[test]
@@ -118,7 +148,7 @@ fn a_book_is_bounded_and_survives_its_file() {
     assert_eq!((book.alerts.len(), why(&book)), (MAX_ALERTS, vec!["too_many"]));
     (0..MAX_ALERTS as u32).for_each(|id| book.follow(&incident(id, "resolved", 2, true)));
     (0..2).for_each(|_| drop(told(&mut book, &ops, 10)));
-    book.forget(&[ops], 11);
+    book.forget(&[&ops], 11);
     assert_eq!(book.alerts.len(), KEPT_ENDED);
     book.decisions.clear();
     let text = serde_json::to_string(&book).expect("a file");

@@ -15,16 +15,19 @@
 //!   when it comes back, and nothing grows meanwhile but the alerts. One that opened and ended meanwhile is told as both.
 //! * `startsAt`, and the times from which tiers count, are the log's own. What is due now goes by the machine's clock, for
 //!   so do the receivers' own timeouts. [`Book`] is handed the time, and so is tested without a clock.
+//! * Who is told, and what is silenced, is policy ([`crate::policy`]): it is versioned, audited and gone back from with the
+//!   rest. What somebody silences by the API is remembered here alone. A receiver that a policy takes out is told nothing any
+//!   more, not the end either.
 //! * Labels stay those of the first page, as they are the identity at an Alertmanager; what changes goes to annotations.
 
 pub mod alert;
 pub mod api;
 pub mod book;
+pub mod condition;
 pub mod decision;
 pub mod feed;
 pub mod receiver;
 pub mod send;
-pub mod signature;
 pub mod silence;
 pub mod state;
 pub mod time;
@@ -32,8 +35,9 @@ pub mod wording;
 
 pub use alert::Alert;
 pub use book::Book;
+pub use condition::Condition;
 pub use decision::{Action, Decision, Due, Reason};
-pub use receiver::{Kind, Receiver, Receivers};
-pub use send::{Sender, Undelivered};
+pub use receiver::{Kind, Receiver, Source};
+pub use send::Sender;
 pub use silence::{Matcher, Silence};
 pub use state::Store;

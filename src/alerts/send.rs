@@ -1,10 +1,12 @@
-//! [`Sender`]: tells one receiver, over HTTP.
+//! [`Sender`]: tells one receiver, over HTTP, and with it who is on call.
 
 use super::decision::Due;
-use super::receiver::{Kind, Receiver, Receivers};
-use super::signature::hmac_sha256;
+use super::receiver::{Kind, Receiver};
 use super::wording;
 use crate::ports::PortError;
+use crate::post::{Client, Undelivered};
+use evenkeel_dataflows::Roster;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,42 +19,34 @@ const MAX_ALERTS_OF_REQUEST: usize = 500;
 /// First and longest pause after a receiver could not be told, µs; it doubles in between.
 const PAUSES_US: (i64, i64) = (1_000_000, 60_000_000);
 
-/// Why a receiver was not told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undelivered {
-    /// It may be told later.
-    Retry(String),
-    /// It would refuse the same again.
-    Refused(String),
-}
-
 /// A receiver, and when it may be asked.
 pub struct Sender {
     /// Who.
     pub receiver: Receiver,
-    agent: ureq::Agent,
+    /// Who is on call.
+    pub roster: Arc<Roster>,
+    client: Client,
     external_url: String,
     pause_us: i64,
     next_us: i64,
 }
 
 impl Sender {
-    /// One for each receiver.
+    /// One for each receiver; alerts link to `external_url`, certificates of `ca_file` (PEM) are trusted.
     ///
     /// # Errors
     /// `Fatal` if an `https` receiver is given and the trusted certificates cannot be read.
-    pub fn all(receivers: &Receivers) -> Result<Vec<Self>, PortError> {
-        let is_secure = receivers.all.iter().any(|receiver| receiver.url.starts_with("https://"));
-        let mut config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-        if is_secure {
-            config = config.tls_config(tls(receivers)?);
-        }
-        let agent = ureq::Agent::from(config.build());
+    pub fn all(receivers: &[Receiver], ca_file: &Path, external_url: &str) -> Result<Vec<Self>, PortError> {
+        let is_secure = |it: &Receiver| it.access().is_ok_and(|(url, _)| url.starts_with("https://"));
+        // One that is secret still may turn out to be secure.
+        let trusted = (receivers.iter().any(is_secure) || ca_file.is_file()).then_some(ca_file);
+        let client = Client::new(TIMEOUT, trusted)?;
         let sender = |receiver: &Receiver| {
-            let (receiver, external_url) = (receiver.clone(), receivers.external_url.clone());
-            Self { receiver, agent: agent.clone(), external_url, pause_us: 0, next_us: i64::MIN }
+            let (receiver, external_url) = (receiver.clone(), external_url.trim_end_matches('/').to_owned());
+            let (client, roster) = (client.clone(), Arc::default());
+            Self { receiver, roster, client, external_url, pause_us: 0, next_us: i64::MIN }
         };
-        Ok(receivers.all.iter().map(sender).collect())
+        Ok(receivers.iter().map(sender).collect())
     }
 
     /// Whether it may be asked, or is left alone for a while.
@@ -70,7 +64,8 @@ impl Sender {
     /// # Errors
     /// Says whether it is worth another try; pauses if so.
     pub fn send(&mut self, due: &[Due], now_us: i64) -> Result<(), Undelivered> {
-        let sent = self.post(due, now_us);
+        let due = due.iter().map(|due| self.addressed(due)).collect::<Vec<_>>();
+        let sent = self.post(&due, now_us);
         if let Err(Undelivered::Retry(_)) = sent {
             self.pause_us = (self.pause_us * 2).clamp(PAUSES_US.0, PAUSES_US.1);
             self.next_us = now_us + self.pause_us;
@@ -80,58 +75,47 @@ impl Sender {
         sent
     }
 
+    /// Who is on call for an alert at this receiver, and their contact: whoever was when its turn came, by the log's time of
+    /// the page. So it stays the same person until it ends, over hand-overs and restarts.
+    pub fn on_call(&self, due: &Due) -> Option<(&str, &str)> {
+        let (team, tier) = self.receiver.on_call.as_ref()?;
+        let at_us = due.alert.paged_us.unwrap_or(due.alert.opened_us) + self.receiver.after_us;
+        self.roster.on_call(team, *tier, at_us).map(|(name, person)| (name, person.contact.as_str()))
+    }
+
+    /// With who is on call among what is known of it.
+    fn addressed(&self, due: &Due) -> Due {
+        let mut due = due.clone();
+        if let Some((name, contact)) = self.on_call(&due) {
+            let name = if contact.is_empty() { name.to_owned() } else { format!("{name} <{contact}>") };
+            due.alert.annotations.insert("on_call".to_owned(), name);
+        }
+        due
+    }
+
     fn post(&self, due: &[Due], now_us: i64) -> Result<(), Undelivered> {
         let Some(first) = due.first() else { return Ok(()) };
-        let Receiver { kind, url, secret, resend_us, .. } = &self.receiver;
-        let (url, body) = match kind {
+        let Receiver { kind, resend_us, .. } = &self.receiver;
+        let (url, secret) = self.receiver.access().map_err(Undelivered::Retry)?;
+        let answer = match kind {
             Kind::Alertmanager => {
                 let body = wording::alertmanager(due, *resend_us, &self.external_url, now_us);
-                (format!("{url}/api/v2/alerts"), body)
+                self.client.json(&format!("{url}/api/v2/alerts"), &body)
             }
-            Kind::Pagerduty => (format!("{url}/v2/enqueue"), wording::pagerduty(first, secret, &self.external_url)),
-            Kind::Slack => (url.clone(), wording::slack(first, &self.external_url)),
-            Kind::Webhook => (url.clone(), wording::cloud_event(first, &self.external_url)),
+            Kind::Pagerduty => {
+                let body = wording::pagerduty(first, &secret, &self.external_url);
+                self.client.json(&format!("{url}/v2/enqueue"), &body)
+            }
+            Kind::Slack => self.client.json(&url, &wording::slack(first, &self.external_url)),
+            Kind::Webhook => {
+                let body = wording::cloud_event(first, &self.external_url);
+                self.client.cloud_event(&url, (&secret, &wording::message_id(first)), &body)
+            }
         };
-        let body = body.to_string();
-        let mut request = self.agent.post(&url);
-        if *kind == Kind::Webhook {
-            let signature = format!("sha256={}", hmac_sha256(secret.as_bytes(), body.as_bytes()));
-            request = request.header("content-type", "application/cloudevents+json; charset=utf-8");
-            request = request.header("x-evenkeel-signature", signature);
-            request = request.header("idempotency-key", wording::message_id(first));
-        } else {
-            request = request.header("content-type", "application/json");
-        }
-        // A URL may hold a secret, as Slack's do: it is not said.
-        let mut answer = request.send(body).map_err(|error| Undelivered::Retry(error.to_string()))?;
-        let status = answer.status().as_u16();
-        if (200..300).contains(&status) {
-            return Ok(());
-        }
-        let said = answer.body_mut().with_config().limit(4_096).read_to_string().unwrap_or_default();
-        let why = format!("HTTP {status}: {}", said.trim());
-        Err(if status == 408 || status == 429 || status >= 500 {
-            Undelivered::Retry(why)
-        } else {
-            Undelivered::Refused(why)
-        })
+        answer.map(drop)
     }
 }
 
-fn tls(receivers: &Receivers) -> Result<ureq::tls::TlsConfig, PortError> {
-    let path = &receivers.ca_file;
-    let failed = |why: String| PortError::Fatal(format!("ca_file {}: {why}", path.display()));
-    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let mut trusted = Vec::new();
-    for item in ureq::tls::parse_pem(&text) {
-        if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
-            trusted.push(certificate);
-        }
-    }
-    if trusted.is_empty() {
-        return Err(failed("no certificate is in it".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = ureq::tls::RootCerts::Specific(Arc::new(trusted));
-    Ok(ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots).build())
-}
+#[cfg(test)]
+#[path = "on_call_tests.rs"]
+mod tests;

@@ -61,14 +61,19 @@ impl Store {
     /// # Errors
     /// `Retry` or `Fatal` if the disk fails.
     pub fn save(&self, book: &mut Book) -> Result<(), PortError> {
-        self.append(&std::mem::take(&mut book.decisions))?;
+        self.note(book)?;
         // A crash here has decisions said that are taken once more.
         let path = self.directory.join(BOOK);
         let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
         replace_file(&path, &path.with_extension("draft"), &bytes)
     }
 
-    fn append(&self, decisions: &[Decision]) -> Result<(), PortError> {
+    /// Writes the decisions that wait.
+    ///
+    /// # Errors
+    /// `Retry` or `Fatal` if the disk fails.
+    pub fn note(&self, book: &mut Book) -> Result<(), PortError> {
+        let decisions = std::mem::take(&mut book.decisions);
         if decisions.is_empty() {
             return Ok(());
         }
@@ -77,7 +82,7 @@ impl Store {
             std::fs::rename(&path, &aside).map_err(failed("putting aside", &path))?;
         }
         let mut lines = Vec::new();
-        for decision in decisions {
+        for decision in &decisions {
             serde_json::to_writer(&mut lines, decision).map_err(|error| PortError::Fatal(error.to_string()))?;
             lines.push(b'\n');
         }

@@ -11,8 +11,25 @@ const ALIVE_INTERVALS: i64 = 4;
 /// Longest summary that PagerDuty takes, bytes to be safe; its limit is 1,024 characters.
 const MAX_SUMMARY_BYTES: usize = 1_000;
 
-/// Longest text of a block of Slack's is 3,000 characters; a header's is 150.
+/// Longest header, section and field that Slack takes: 150, 3,000 and 2,000 characters, markup written out; in bytes, with room
+/// for what stands before it.
 const MAX_HEADER_BYTES: usize = 140;
+const MAX_SECTION_BYTES: usize = 2_900;
+const MAX_FIELD_BYTES: usize = 1_900;
+
+/// The annotations that messages to people spell out.
+pub const FACTS: [&str; 6] = ["root", "services", "victims", "changes", "incidents", "on_call"];
+
+/// What happened, in a line of few words.
+pub fn title(due: &Due) -> String {
+    let word = match due.action {
+        Action::Resolve => "Resolved",
+        Action::Acknowledge => "Acknowledged",
+        Action::Trigger => "Open",
+        Action::Update | Action::Resend => "Still open",
+    };
+    format!("{word}: {} {}", due.alert.label("alertname"), due.alert.label("service"))
+}
 
 /// `POST /api/v2/alerts` of Alertmanager: all that is due at once.
 pub fn alertmanager(due: &[Due], resend_us: i64, external_url: &str, now_us: i64) -> Value {
@@ -57,27 +74,26 @@ pub fn pagerduty(due: &Due, routing_key: &str, external_url: &str) -> Value {
 /// A message for an incoming webhook of Slack: blocks, and the text for notifications.
 pub fn slack(due: &Due, external_url: &str) -> Value {
     let alert = &due.alert;
-    let (sign, word) = match due.action {
-        Action::Resolve => (":large_green_circle:", "Resolved"),
-        Action::Acknowledge => (":eyes:", "Acknowledged"),
-        Action::Trigger => (":red_circle:", "Open"),
-        Action::Update | Action::Resend => (":red_circle:", "Still open"),
+    let sign = match due.action {
+        Action::Resolve => ":large_green_circle:",
+        Action::Acknowledge => ":eyes:",
+        Action::Trigger | Action::Update | Action::Resend => ":red_circle:",
     };
-    let title = format!("{word}: {} {}", alert.label("alertname"), alert.label("service"));
-    let fields = ["root", "services", "victims", "changes", "incidents"];
-    let fields = fields.iter().filter_map(|name| Some((name, alert.annotations.get(*name)?)));
-    let fields = fields.map(|(name, value)| json!({"type": "mrkdwn", "text": format!("*{name}*\n{}", escaped(value))}));
-    let fields = fields.collect::<Vec<_>>();
+    let title = title(due);
+    let fields = FACTS.iter().filter_map(|name| Some((name, alert.annotations.get(*name)?)));
+    let field = |(name, value): (&&str, &String)| json!({"type": "mrkdwn", "text": format!("*{name}*\n{}", escaped(value, MAX_FIELD_BYTES))});
+    let fields = fields.map(field).collect::<Vec<_>>();
+    let summary = escaped(alert.summary(), MAX_SECTION_BYTES);
     let mut blocks = vec![
         json!({"type": "header", "text": {"type": "plain_text", "text": cut(&title, MAX_HEADER_BYTES)}}),
-        json!({"type": "section", "text": {"type": "mrkdwn", "text": format!("{sign} {}", escaped(alert.summary()))}}),
+        json!({"type": "section", "text": {"type": "mrkdwn", "text": format!("{sign} {summary}")}}),
     ];
     if !fields.is_empty() {
         blocks.push(json!({"type": "section", "fields": fields}));
     }
     let foot = format!("<{}|{}> since {}", link(alert, external_url), alert.id, rfc3339(alert.opened_us));
     blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]}));
-    json!({"text": format!("{title}: {}", escaped(alert.summary())), "blocks": blocks})
+    json!({"text": format!("{title}: {summary}"), "blocks": blocks})
 }
 
 /// A CloudEvent 1.0 in structured mode; the same message has the same `id`.
@@ -110,11 +126,45 @@ fn severity(alert: &Alert) -> &'static str {
     if alert.label("severity") == "critical" { "critical" } else { "warning" }
 }
 
-/// What Slack takes for markup is written out.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// What Slack takes for markup is written out; what is too long then is cut off.
+fn escaped(text: &str, bytes: usize) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        let start = out.len();
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            other => out.push(other),
+        }
+        if out.len() > bytes {
+            out.truncate(start);
+            break;
+        }
+    }
+    out
 }
 
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes.min(text.len()))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_within_what_slack_takes() {
+        assert_eq!(escaped("a<b & c>d", 100), "a&lt;b &amp; c&gt;d");
+        assert_eq!(escaped("ä&&", 7), "ä&amp;");
+        let annotations = [("summary", "&".repeat(1_024)), ("services", "<".repeat(1_024))];
+        let annotations = annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let due = Due { action: Action::Trigger, alert: Alert { annotations, ..Alert::default() } };
+        let message = slack(&due, "http://127.0.0.1");
+        let blocks = message["blocks"].as_array().expect("blocks");
+        let lengths =
+            [&blocks[1]["text"]["text"], &blocks[2]["fields"][0]["text"]].map(|text| text.as_str().map(str::len));
+        assert!(lengths[0].is_some_and(|length| (2_900..=3_000).contains(&length)), "{lengths:?}");
+        assert!(lengths[1].is_some_and(|length| (1_900..=2_000).contains(&length)), "{lengths:?}");
+    }
 }

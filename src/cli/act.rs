@@ -1,11 +1,16 @@
-//! `evenkeel act`: carries out commands at HAProxy.
+//! `evenkeel act`: carries out commands, at HAProxy or by other means.
 
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
-use crate::act::{Act, Actuator, Address, Hands, Map, Runtime, Store, TakeOut};
+use crate::act::haproxy::{Address, Hands, Haproxy, Map, Runtime, TakeOut};
+use crate::act::kubernetes::DryRun;
+use crate::act::scripts::Scripts;
+use crate::act::webhook::Webhook;
+use crate::act::{Act, Actuator, Executor, Store};
 use crate::alerts::time;
 use crate::ports::{PortError, SystemClock};
-use evenkeel_schemas::OutcomeStatus;
+use crate::post::CERTIFICATES;
+use evenkeel_schemas::{CommandKind, OutcomeStatus};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,13 +22,39 @@ const WAIT: Duration = Duration::from_millis(100);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("executor").required(true))]
 pub(super) struct ActArgs {
     #[command(flatten)]
     log: LogArgs,
     /// HAProxy's Runtime API, `stats socket … level admin` there: a path or HOST:PORT. Repeat it for every HAProxy that
     /// balances over the same servers.
-    #[arg(long, required = true, value_name = "SOCKET")]
+    #[arg(long, group = "executor", value_name = "SOCKET")]
     haproxy: Vec<Address>,
+    /// Hand commands to this HTTP server, as CloudEvents signed with what is in --secret-file: 2xx is done, 4xx refused, and
+    /// else it is told again until the command expires. It has to act once on each `idempotency-key`.
+    #[arg(long, group = "executor", requires = "secret_file", value_name = "URL")]
+    webhook: Option<String>,
+    /// Run the scripts that this file allows (TOML: name, program, args as patterns, timeout_s), without a shell.
+    #[arg(long, group = "executor", value_name = "FILE")]
+    scripts: Option<PathBuf>,
+    /// Write the requests to a Kubernetes API server into this directory, and make none.
+    #[arg(long, group = "executor", value_name = "DIR")]
+    kubernetes_dry_run: Option<PathBuf>,
+    /// Carry out these kinds only, e.g. reroute,throttle; where several actuators follow one log, each has its own.
+    #[arg(long, value_delimiter = ',', value_parser = kind, value_name = "KIND")]
+    kinds: Vec<CommandKind>,
+    /// What a webhook's requests are signed with.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Certificates (PEM) that a webhook is trusted by.
+    #[arg(long, default_value = CERTIFICATES, value_name = "FILE")]
+    ca_file: PathBuf,
+    /// The namespace of Deployments and Pods.
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// Where images are, without tag; {service} stands for the service.
+    #[arg(long, default_value = "{service}", value_name = "IMAGE")]
+    repository: String,
     /// Which server a node is: NODE=BACKEND/SERVER, or SERVICE/NODE=BACKEND/SERVER. May be repeated, for one node too.
     #[arg(long, value_name = "NODE=BACKEND/SERVER")]
     map: Vec<String>,
@@ -44,8 +75,23 @@ pub(super) struct ActArgs {
     once: bool,
 }
 
-pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
-    let directory = args.log.state(args.state.as_ref(), "act")?;
+fn kind(name: &str) -> Result<CommandKind, String> {
+    let known = || CommandKind::ALL.map(CommandKind::name).join(", ");
+    let found = CommandKind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| format!("write one of {}", known()))
+}
+
+/// Who carries commands out.
+fn executor(args: &ActArgs) -> Result<Box<dyn Executor>, PortError> {
+    if let (Some(url), Some(secret_file)) = (&args.webhook, &args.secret_file) {
+        return Ok(Box::new(Webhook::new(url, secret_file, &args.ca_file)?));
+    }
+    if let Some(path) = &args.scripts {
+        return Ok(Box::new(Scripts::read(path)?));
+    }
+    if let Some(directory) = &args.kubernetes_dry_run {
+        return Ok(Box::new(DryRun::new(directory.clone(), &args.namespace, &args.repository)?));
+    }
     let file = args.map_file.as_deref().map(Map::text_of).transpose()?.unwrap_or_default();
     let map = Map::parse(file.lines().chain(args.map.iter().map(String::as_str)))?;
     if map.is_empty() {
@@ -54,8 +100,14 @@ pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
     let runtimes = args.haproxy.iter().map(|address| Runtime { address: address.clone() }).collect();
     let hands = Hands { runtimes, take_out: args.take_out, trial_percent: args.trial_percent };
     hands.look(map.places())?;
+    Ok(Box::new(Haproxy::new(map, hands)))
+}
+
+pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
+    let directory = args.log.state(args.state.as_ref(), "act")?;
+    let executor = executor(args)?;
     let (mut log, mut inbox) = (args.log.must("commands")?, args.log.inbox()?);
-    let mut actuator = Actuator::new(Store::open(&directory)?, map, hands, SystemClock)?;
+    let mut actuator = Actuator::new(Store::open(&directory)?, executor, args.kinds.clone(), SystemClock)?;
     let mut is_well = true;
     loop {
         match actuator.turn(log.as_mut(), &mut inbox, if args.once { Duration::ZERO } else { WAIT }) {
@@ -81,11 +133,13 @@ fn tell(Act { command, outcome, took_us }: &Act, as_json: bool) {
     if as_json {
         let (command_id, target) = (&command.command_id, &command.target);
         let line = json!({"command_id": command_id, "kind": command.kind, "target": target, "status": status,
+            "params": command.params, "undo": command.undo,
             "detail": outcome.detail, "issued_us": command.at_us, "at_us": at_us, "took_us": took_us});
         println!("{line}");
     } else {
-        let (kind, status) = (format!("{:?}", command.kind), format!("{status:?}"));
+        let undo = if command.undo { "undo " } else { "" };
+        let (kind, status) = (format!("{undo}{}", command.kind.name()), format!("{status:?}"));
         let (at, target, id) = (time::rfc3339(at_us), &command.target, &command.command_id);
-        println!("{at} {kind:<12} {target:<16} {status:<8} {id} {}", outcome.detail);
+        println!("{at} {kind:<14} {target:<16} {status:<8} {id} {}", outcome.detail);
     }
 }

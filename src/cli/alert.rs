@@ -3,8 +3,11 @@
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
 use crate::alerts::api::{self, Desk};
-use crate::alerts::{Book, Due, Receiver, Receivers, Sender, Store, Undelivered, time};
+use crate::alerts::{Book, Due, Sender, Store, time};
+use crate::policy::{Policies, Routing, Watch};
 use crate::ports::{Clock, OutputLog, PortError, SystemClock};
+use crate::post::{CERTIFICATES, Undelivered};
+use evenkeel_dataflows::{Roster, Tuning};
 use evenkeel_schemas::{Dataset, Incident};
 use serde_json::json;
 use std::net::TcpListener;
@@ -22,10 +25,15 @@ const MAX_MESSAGES_OF_TURN: usize = 100;
 pub(super) struct AlertArgs {
     #[command(flatten)]
     log: LogArgs,
-    /// Who is told, TOML: [[receiver]] with name, kind (alertmanager, pagerduty, slack, webhook), url or url_file,
-    /// secret_file, match, after_minutes, pages_an_hour, resend_seconds.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// Who is told: files and folders with Receiver and Silence documents; by default those of the policy in force.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    policies: Vec<PathBuf>,
+    /// Certificates (PEM) that are trusted.
+    #[arg(long, default_value = CERTIFICATES)]
+    ca_file: PathBuf,
+    /// Where alerts link to.
+    #[arg(long, default_value = "http://127.0.0.1:9095")]
+    external_url: String,
     /// Directory that remembers what was read and told; by default `alerts` in the data directory.
     #[arg(long)]
     state: Option<PathBuf>,
@@ -51,32 +59,96 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
     if let Some(incident_id) = &args.why {
         return why(&Store::read_only(&directory), incident_id, json);
     }
-    let path = args.config.as_ref().ok_or_else(|| fatal("who is to be told? give --config FILE"))?;
-    let receivers = Receivers::read(path)?;
+    let (mut watch, first) = start(args)?;
     let mut log = args.log.must("incidents")?;
-    let (mut senders, store) = (Sender::all(&receivers)?, Store::open(&directory)?);
+    let store = Store::open(&directory)?;
     let remembered = store.load()?;
     let is_new = remembered.is_none();
     let mut book = remembered.unwrap_or_default();
-    while read(log.as_mut(), &mut book)? {}
-    if is_new && !args.from_start {
-        book.begin();
+    while read(log.as_mut(), &mut book)? {
+        if is_new && !args.from_start {
+            book.begin();
+        }
+        // The book itself is stored when all was read: until then a start is the first one.
+        store.note(&mut book)?;
     }
     store.save(&mut book)?;
-    let desk = Desk::new(book, store, receivers.external_url.clone());
+    let desk = Desk::new(book, store, args.external_url.trim_end_matches('/').to_owned());
+    let mut senders = take(&desk, &first, args)?;
     if !args.once {
         super::serve(&args.listen, |socket: TcpListener| api::serve(socket, Arc::clone(&desk)))?;
     }
-    let all = receivers.all;
     loop {
-        let is_all = turn(&desk, log.as_mut(), &mut senders, &all, json)?;
+        let is_all = turn(&desk, log.as_mut(), &mut senders, json)?;
         if args.once {
             // What began and ended is told in two steps.
-            let is_all = is_all && turn(&desk, log.as_mut(), &mut senders, &all, json)?;
+            let is_all = is_all && turn(&desk, log.as_mut(), &mut senders, json)?;
             return Ok(if is_all { Ending::Well } else { Ending::NotWell });
         }
         std::thread::sleep(Duration::from_millis(args.every));
+        match watch.as_mut().map(|watch| watch.changed(SystemClock.now_us())) {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(routing))) => match take(&desk, &routing, args) {
+                Ok(taken) => senders = taken,
+                Err(why) => tracing::error!(%why, "the receivers before are told still"),
+            },
+            Some(Err(PortError::Retry(why))) => tracing::warn!(why, "whom to tell is asked again"),
+            Some(Err(error)) => return Err(error),
+        }
     }
+}
+
+/// Whom to tell at first, and what says when that changes: nothing does if it was given.
+fn start(args: &AlertArgs) -> Result<(Option<Watch>, Routing), PortError> {
+    if !args.policies.is_empty() {
+        let policies = Policies::read(&args.policies, &Tuning::default())?;
+        if let Some(fault) = policies.faults.first() {
+            return Err(fatal(fault.to_string()));
+        }
+        let routing = Routing::of(&policies.documents);
+        if routing.receivers.is_empty() {
+            return Err(fatal("there is no Receiver among these documents"));
+        }
+        return Ok((None, routing));
+    }
+    let mut watch = Watch::new(args.log.target()?);
+    let routing = watch.changed(SystemClock.now_us())?.unwrap_or_default();
+    if args.once && routing.receivers.is_empty() {
+        return Err(fatal("the policy in force has no Receiver: apply one, or give --policies PATH"));
+    }
+    Ok((Some(watch), routing))
+}
+
+/// Tells these from now on.
+fn take(desk: &Desk, routing: &Routing, args: &AlertArgs) -> Result<Vec<Sender>, PortError> {
+    let Routing { receivers, silences } = routing;
+    let names = receivers.iter().map(|receiver| receiver.name.as_str()).collect::<Vec<_>>();
+    tracing::info!(receivers = names.join(" "), silences = silences.len(), "told from now on");
+    if receivers.is_empty() {
+        tracing::warn!("nobody is told: the policy in force has no Receiver");
+    }
+    for receiver in receivers {
+        if let Err(why) = receiver.access() {
+            tracing::error!(receiver = receiver.name, why, "not told until this can be read");
+        }
+    }
+    desk.book().written.clone_from(silences);
+    let mut senders = Sender::all(receivers, &args.ca_file, &args.external_url)?;
+    if receivers.iter().any(|receiver| receiver.on_call.is_some()) {
+        let roster = Arc::new(roster(args)?);
+        senders.iter_mut().for_each(|sender| sender.roster = Arc::clone(&roster));
+    }
+    Ok(senders)
+}
+
+/// Who is on call, by the documents that were given or the policy in force.
+fn roster(args: &AlertArgs) -> Result<Roster, PortError> {
+    if args.policies.is_empty() {
+        return Ok(args.log.target()?.in_force()?.tuning()?.roster);
+    }
+    let base = Tuning::default();
+    let compiled = Policies::read(&args.policies, &base)?.compile(&base)?;
+    Ok(base.with(&compiled.settings).map_err(PortError::Fatal)?.roster)
 }
 
 /// Reads on; whether there was anything.
@@ -100,13 +172,7 @@ fn read(log: &mut dyn OutputLog, book: &mut Book) -> Result<bool, PortError> {
 }
 
 /// Reads, decides, sends; whether everybody knows all that there is to know.
-fn turn(
-    desk: &Desk,
-    log: &mut dyn OutputLog,
-    senders: &mut [Sender],
-    receivers: &[Receiver],
-    json: bool,
-) -> Result<bool, PortError> {
+fn turn(desk: &Desk, log: &mut dyn OutputLog, senders: &mut [Sender], json: bool) -> Result<bool, PortError> {
     let mut changed = {
         let mut book = desk.book();
         match read(log, &mut book) {
@@ -119,7 +185,7 @@ fn turn(
         }
     };
     let mut is_all = true;
-    for sender in senders {
+    for sender in senders.iter_mut() {
         let now_us = SystemClock.now_us();
         let mut due = {
             let mut book = desk.book();
@@ -142,7 +208,8 @@ fn turn(
         }
         is_all &= due.is_empty();
     }
-    desk.book().forget(receivers, SystemClock.now_us());
+    let receivers = senders.iter().map(|sender| &sender.receiver).collect::<Vec<_>>();
+    desk.book().forget(&receivers, SystemClock.now_us());
     Ok(is_all)
 }
 

@@ -91,8 +91,9 @@ fn parse_mode(mode: &str) -> Result<Mode, PortError> {
     match mode {
         "observe" => Ok(Mode::Observe),
         "suggest" => Ok(Mode::Suggest),
+        "approve" => Ok(Mode::Approve),
         "auto" => Ok(Mode::Auto),
-        _ => Err(fatal(format!("mode {mode:?}: it is one of observe, suggest, auto"))),
+        _ => Err(fatal(format!("mode {mode:?}: it is one of observe, suggest, approve, auto"))),
     }
 }
 

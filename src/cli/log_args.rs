@@ -1,8 +1,10 @@
 //! Where the log is that a command follows, and says something to.
 
+use super::config::pinned;
 use super::{KafkaArgs, fatal};
 use crate::embedded::EmbeddedOutputs;
 use crate::kafka::KafkaOutputs;
+use crate::policy::Target;
 use crate::ports::{OutputLog, PortError};
 use crate::report::{Inbox, Reporter, Writer};
 use std::path::PathBuf;
@@ -30,6 +32,15 @@ impl LogArgs {
     /// The committed outputs, in which `what` is looked for.
     pub fn must(&self, what: &str) -> Result<Box<dyn OutputLog>, PortError> {
         self.open()?.ok_or_else(|| fatal(format!("where are the {what}? give --data DIR or --brokers HOST:PORT")))
+    }
+
+    /// Where policies hold.
+    pub fn target(&self) -> Result<Target, PortError> {
+        match (&self.data, &self.kafka.brokers) {
+            (Some(directory), _) => Ok(Target::Directory(directory.clone(), Box::new(pinned(directory)?))),
+            (None, Some(_)) => Ok(Target::Kafka(self.kafka.connection()?)),
+            (None, None) => Err(fatal("where do policies hold? give --data DIR or --brokers HOST:PORT")),
+        }
     }
 
     /// To whom outcomes are said.

@@ -11,9 +11,11 @@ mod cold;
 mod cold_args;
 mod config;
 mod detect;
+mod documents;
 mod log_args;
 mod offline;
 mod online;
+mod people;
 mod policy;
 mod root_cause;
 mod traffic;
@@ -80,9 +82,12 @@ enum Command {
     /// Tell receivers of incidents: Alertmanager, PagerDuty, Slack, webhooks; serve what amtool and a status page ask for.
     #[command(after_help = ALERT_EXAMPLES)]
     Alert(alert::AlertArgs),
-    /// Carry out commands at HAProxy: take a server out, try it, bring it back; answer what came of each.
+    /// Carry out commands at HAProxy, by a webhook, by allow-listed scripts, or as documents for Kubernetes; answer what came
+    /// of each.
     #[command(after_help = ACT_EXAMPLES)]
     Act(act::ActArgs),
+    #[command(flatten)]
+    People(people::PeopleCommand),
     #[command(flatten)]
     Cold(ColdCommand),
     /// Seal the audit log, prove its entries, verify, watch, witness and serve it.
@@ -139,14 +144,18 @@ Two processes that share the work, started in any order; an input topic should h
   evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 0/2
   evenkeel run --brokers 10.0.0.9:9092 --hosts hosts --process 1/2";
 
-const ALERT_EXAMPLES: &str = "Example:
-  printf '[[receiver]]\\nname = \"ops\"\\nkind = \"alertmanager\"\\nurl = \"http://127.0.0.1:9093\"\\n' > receivers.toml
-  evenkeel alert --data ./demo --config receivers.toml
+const ALERT_EXAMPLES: &str = "Examples:
+  evenkeel policy apply tests/policies/shop --data ./demo --by \"$USER\"    # its Receivers are told from now on
+  evenkeel alert --data ./demo
+  evenkeel alert --data ./demo --policies receivers.yaml                  # these instead, without applying anything
   amtool --alertmanager.url=http://127.0.0.1:9095 alert query
   evenkeel alert --data ./demo --why INC-e7d6e353c1dc";
 
-const ACT_EXAMPLES: &str = "Example:
-  evenkeel act --brokers 127.0.0.1:9092 --haproxy /run/haproxy/admin.sock --state ./act --map s1=app/s1 --map s2=app/s2";
+const ACT_EXAMPLES: &str = "Examples:
+  evenkeel act --brokers 127.0.0.1:9092 --haproxy /run/haproxy/admin.sock --state ./act --map s1=app/s1 --map s2=app/s2
+  evenkeel act --brokers 127.0.0.1:9092 --webhook https://deploy.example/commands --secret-file ./key --state ./hook --kinds rollback,set_flag
+  evenkeel act --brokers 127.0.0.1:9092 --scripts scripts.toml --state ./scripts
+  evenkeel act --brokers 127.0.0.1:9092 --kubernetes-dry-run ./requests --namespace shop --state ./kubernetes";
 
 /// Where a broker is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -188,7 +197,7 @@ struct RunArgs {
     /// Configuration file (TOML).
     #[arg(long, env = "EVENKEEL_CONFIG")]
     config: Option<PathBuf>,
-    /// What is done with commands: observe, suggest, auto.
+    /// What is done with commands: observe, suggest, approve, auto.
     #[arg(long, env = "EVENKEEL_MODE")]
     mode: Option<String>,
     /// Worker threads.
@@ -289,6 +298,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => online::run(args),
         Command::Alert(args) => alert::alert(&args, json),
         Command::Act(args) => act::act(&args, json),
+        Command::People(command) => people::run(command, json),
         Command::Audit(command) => audit::run(command, json),
         Command::Cold(command) => command.run(open_directory, json),
         Command::Columns { dataset } => cold::columns(dataset.as_deref(), json),

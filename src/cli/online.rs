@@ -2,6 +2,7 @@
 
 use super::config::{Config, pin};
 use super::{Ending, RunArgs, fatal};
+use crate::canary::{Canaries, Listened};
 use crate::cluster::meeting::Terms;
 use crate::cluster::{Cluster, Place};
 use crate::configuration::Announced;
@@ -31,7 +32,8 @@ pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
     let config = Config::new(args)?;
     let metrics = Arc::new(Metrics::default());
     let stop = Arc::new(AtomicBool::new(false));
-    attend(config.http.as_deref(), &metrics, &stop)?;
+    let canaries = Arc::new(Canaries::default());
+    attend(config.http.as_deref(), (&metrics, &canaries), &stop)?;
     let service = Service {
         tuning: &config.tuning,
         workers: config.workers,
@@ -41,31 +43,36 @@ pub(super) fn run(args: RunArgs) -> Result<Ending, PortError> {
     };
     let ended = match (&config.kafka.brokers, &config.data) {
         (Some(_), _) => match &config.place {
-            Some(place) => run_in_cluster(place, &config, &service),
-            None => run_on_kafka(&config, &service),
+            Some(place) => run_in_cluster(place, &config, &canaries, &service),
+            None => run_on_kafka(&config, &canaries, &service),
         },
         (None, Some(_)) if config.place.is_some() => Err(fatal(
             "several processes need Kafka: the embedded log has one reader. Give --brokers, or leave out --process",
         )),
-        (None, Some(directory)) => run_embedded(directory, &config, &service),
+        (None, Some(directory)) => run_embedded(directory, &config, &canaries, &service),
         (None, None) => Err(fatal("nothing to run on: give --brokers HOST:PORT, or --data DIR for the embedded log")),
     };
     stop.store(true, Ordering::Relaxed);
     ended.map(|()| Ending::Well)
 }
 
-fn run_on_kafka(config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+fn run_on_kafka(config: &Config, canaries: &Arc<Canaries>, service: &Service<'_>) -> Result<(), PortError> {
     let connection = config.kafka.connection()?;
     let open = || {
         make_topics(&connection, config)?;
         let source = KafkaSource::new(connection.clone(), &Topic::ALL);
-        Ok((source, ledger(&connection, config), SystemClock))
+        Ok((source, ledger(&connection, config, canaries), SystemClock))
     };
     service.run(open, |_| {})
 }
 
 /// As one process of several. The leader makes the topics; the others come to read them after it has.
-fn run_in_cluster(place: &Place, config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+fn run_in_cluster(
+    place: &Place,
+    config: &Config,
+    canaries: &Arc<Canaries>,
+    service: &Service<'_>,
+) -> Result<(), PortError> {
     let connection = config.kafka.connection()?;
     let cluster = Cluster { place, terms: terms(place, config, &connection), service };
     let own = || {
@@ -74,14 +81,14 @@ fn run_in_cluster(place: &Place, config: &Config, service: &Service<'_>) -> Resu
     };
     let ledger = || {
         make_topics(&connection, config)?;
-        Ok(ledger(&connection, config))
+        Ok(ledger(&connection, config, canaries))
     };
     cluster.run(own, ledger, || kafka::committed(&connection))
 }
 
 /// The ledger on Kafka, which says with what it is taken over. (A data directory is pinned to one tuning: there is nothing
 /// to say of it.)
-fn ledger(connection: &Connection, config: &Config) -> Announced<KafkaLedger> {
+fn ledger(connection: &Connection, config: &Config, canaries: &Arc<Canaries>) -> Listened<Announced<KafkaLedger>> {
     let ledger = KafkaLedger::new(connection.clone(), config.transactional_id.clone());
     let connection = connection.clone();
     let say = move |now_us, payload: &[u8]| {
@@ -89,7 +96,8 @@ fn ledger(connection: &Connection, config: &Config) -> Announced<KafkaLedger> {
         producer.send(Partition { topic: Topic::AuditEvents, partition: 0 }, now_us, b"", payload)?;
         producer.flush(SAID_WITHIN)
     };
-    Announced::new(ledger, config.tuning.clone(), || SystemClock.now_us(), Box::new(say))
+    let announced = Announced::new(ledger, config.tuning.clone(), || SystemClock.now_us(), Box::new(say));
+    Listened::new(announced, Arc::clone(canaries))
 }
 
 fn terms(place: &Place, config: &Config, connection: &Connection) -> Terms {
@@ -117,14 +125,26 @@ fn make_topics(connection: &Connection, config: &Config) -> Result<(), PortError
     Ok(())
 }
 
-fn run_embedded(directory: &Path, config: &Config, service: &Service<'_>) -> Result<(), PortError> {
+fn run_embedded(
+    directory: &Path,
+    config: &Config,
+    canaries: &Arc<Canaries>,
+    service: &Service<'_>,
+) -> Result<(), PortError> {
     pin(directory, &config.tuning)?;
-    let open = || Ok((EmbeddedSource::new(directory), EmbeddedLedger::open(directory)?, SystemClock));
+    let open = || {
+        let ledger = Listened::new(EmbeddedLedger::open(directory)?, Arc::clone(canaries));
+        Ok((EmbeddedSource::new(directory), ledger, SystemClock))
+    };
     service.run(open, |_| {})
 }
 
 /// Serves HTTP and waits for signals, on a thread of its own that ends with the process.
-fn attend(http: Option<&str>, metrics: &Arc<Metrics>, stop: &Arc<AtomicBool>) -> Result<(), PortError> {
+fn attend(
+    http: Option<&str>,
+    (metrics, canaries): (&Arc<Metrics>, &Arc<Canaries>),
+    stop: &Arc<AtomicBool>,
+) -> Result<(), PortError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| fatal(format!("starting the runtime: {error}")))?;
     let socket = http.map(|address| {
@@ -133,12 +153,12 @@ fn attend(http: Option<&str>, metrics: &Arc<Metrics>, stop: &Arc<AtomicBool>) ->
     let socket = socket.transpose()?;
     let signal = runtime.block_on(async { stop_signal() });
     let signal = signal.map_err(|error| fatal(format!("waiting for signals: {error}")))?;
-    let (metrics, stop) = (Arc::clone(metrics), Arc::clone(stop));
+    let (metrics, canaries, stop) = (Arc::clone(metrics), Arc::clone(canaries), Arc::clone(stop));
     std::thread::spawn(move || {
         runtime.block_on(async move {
             if let Some(socket) = socket {
                 tokio::spawn(async move {
-                    if let Err(error) = http::serve(socket, metrics, std::future::pending()).await {
+                    if let Err(error) = http::serve(socket, metrics, canaries, std::future::pending()).await {
                         tracing::error!(%error, "the HTTP server ended");
                     }
                 });

@@ -1,11 +1,11 @@
 //! `policy`: what detectors, objectives and recovery go by, as code.
 
-use super::config::pinned;
+use super::documents::{Paths, compiled, import, lint, print_schema, test};
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
 use crate::alerts::time::rfc3339;
 use crate::configuration::changes;
-use crate::policy::{Compiled, Policies, Spec, Target, place::InForce, play};
+use crate::policy::{Compiled, Policies, Target, place::InForce};
 use crate::ports::PortError;
 use evenkeel_dataflows::{Applied, Tuning, documents_sha256};
 use evenkeel_schemas::Control;
@@ -63,6 +63,22 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         place: LogArgs,
     },
+    /// Print objectives and alerting rules of others as documents; 1 if something in them cannot be imported, which is said.
+    #[command(
+        after_help = "OpenSLO v1, Sloth v1, Prometheus alerting rules with thresholds on requests.\n\nExample:\n  evenkeel policy import rules.yaml > policies/imported.yaml"
+    )]
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print the JSON Schema (draft 2020-12) of a kind, or of all, by which editors complete and check.
+    #[command(
+        after_help = "Example:\n  evenkeel policy schema > policy.json\n  sed -i '1i # yaml-language-server: $schema=policy.json' *.yaml"
+    )]
+    Schema {
+        /// The kind, e.g. Receiver.
+        kind: Option<String>,
+    },
     /// Bring the version before, or another one that is kept, into force again, as a new version.
     #[command(after_help = "Example:\n  evenkeel policy rollback --brokers 127.0.0.1:9092 --by \"$USER\"")]
     Rollback {
@@ -74,13 +90,6 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Paths {
-    /// Files, and folders of which every .yaml and .yml below is read.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,90 +110,27 @@ pub(super) fn run(command: PolicyCommand, json: bool) -> Result<Ending, PortErro
         PolicyCommand::Lint(paths) => lint(&Policies::read(&paths.paths, &Tuning::default())?, json),
         PolicyCommand::Test(paths) => test(&paths, json),
         PolicyCommand::Diff { paths, place } => {
-            let in_force = target(&place)?.in_force()?;
+            let in_force = place.target()?.in_force()?;
             let Some(policy) = compiled(&paths, &in_force.base, json)? else { return Ok(Ending::NotWell) };
             Ok(if show_difference(&in_force, &policy, json)? { Ending::NotWell } else { Ending::Well })
         }
         PolicyCommand::Apply { paths, place, change } => {
-            let target = target(&place)?;
+            let target = place.target()?;
             let in_force = target.in_force()?;
             let Some(policy) = compiled(&paths, &in_force.base, json)? else { return Ok(Ending::NotWell) };
             bring(&target, &in_force, &policy, &change, json)
         }
-        PolicyCommand::Get { place, versions } => get(&target(&place)?.in_force()?, versions, json),
-        PolicyCommand::Describe { what, place } => describe(&target(&place)?.in_force()?, &what, json),
+        PolicyCommand::Import { file } => import(&file),
+        PolicyCommand::Schema { kind } => print_schema(kind.as_deref()),
+        PolicyCommand::Get { place, versions } => get(&place.target()?.in_force()?, versions, json),
+        PolicyCommand::Describe { what, place } => describe(&place.target()?.in_force()?, &what, json),
         PolicyCommand::Rollback { to, place, change } => {
-            let target = target(&place)?;
+            let target = place.target()?;
             let in_force = target.in_force()?;
             let policy = before(&in_force, to)?;
             bring(&target, &in_force, &policy, &change, json)
         }
     }
-}
-
-/// Where policies hold.
-fn target(place: &LogArgs) -> Result<Target, PortError> {
-    match (&place.data, &place.kafka.brokers) {
-        (Some(directory), _) => Ok(Target::Directory(directory.clone(), Box::new(pinned(directory)?))),
-        (None, Some(_)) => Ok(Target::Kafka(place.kafka.connection()?)),
-        (None, None) => Err(fatal("where do policies hold? give --data DIR or --brokers HOST:PORT")),
-    }
-}
-
-fn lint(policies: &Policies, json: bool) -> Result<Ending, PortError> {
-    for fault in &policies.faults {
-        if json { println!("{}", json!(fault)) } else { println!("{fault}") }
-    }
-    let (files, documents, faults) = (policies.files, policies.documents.len(), policies.faults.len());
-    if !json {
-        println!("{files} files, {documents} documents, {faults} faults");
-    }
-    Ok(if faults == 0 { Ending::Well } else { Ending::NotWell })
-}
-
-/// What documents amount to; `None` if something is wrong with them, which is said then.
-fn compiled(paths: &Paths, base: &Tuning, json: bool) -> Result<Option<Compiled>, PortError> {
-    let policies = Policies::read(&paths.paths, base)?;
-    if !policies.faults.is_empty() {
-        lint(&policies, json)?;
-        return Ok(None);
-    }
-    policies.compile(base).map(Some)
-}
-
-fn test(paths: &Paths, json: bool) -> Result<Ending, PortError> {
-    let base = Tuning::default();
-    let policies = Policies::read(&paths.paths, &base)?;
-    if !policies.faults.is_empty() {
-        return lint(&policies, json);
-    }
-    let (mut played, mut failed) = (0, 0);
-    for document in &policies.documents {
-        let Spec::Scenario(scenario) = &document.spec else { continue };
-        let names = scenario.policies.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        let policy = if names.is_empty() { policies.compile(&base)? } else { policies.only(&names).compile(&base)? };
-        let started = Instant::now();
-        let came = play(scenario, &policy, &base)?;
-        let (is_well, ms) = (came.missed.is_empty(), started.elapsed().as_millis());
-        (played, failed) = (played + 1, failed + usize::from(!is_well));
-        if json {
-            let value = json!({"scenario": document.name, "file": document.file, "well": is_well, "ms": ms as u64,
-                "missed": came.missed, "said": came.said});
-            println!("{value}");
-            continue;
-        }
-        println!("{} {} ({ms} ms)", if is_well { "well  " } else { "FAILED" }, document.name);
-        for (line, column, why) in &came.missed {
-            println!("  {}:{line}:{column}: {why}", document.file);
-        }
-    }
-    if !json {
-        println!("{played} scenarios, {failed} failed");
-    }
-    if played == 0 {
-        return Err(fatal("there is no Scenario among these documents: write one, or name its file, too"));
-    }
-    Ok(if failed == 0 { Ending::Well } else { Ending::NotWell })
 }
 
 /// The documents, settings and identity of an applied policy.

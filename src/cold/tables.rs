@@ -122,6 +122,8 @@ fn commands(columns: Columns, values: &[Command]) -> RecordBatch {
         .times("decided", rows().map(|command| command.decided_us))
         .counts("fence", rows().map(|command| command.fence))
         .texts("by", rows().map(|command| &command.by))
+        .documents("params", rows().map(|command| &command.params))
+        .flags("undo", rows().map(|command| command.undo))
         .finish()
 }
 

@@ -34,7 +34,7 @@ mod stream;
 
 pub use inputs::InputWriter;
 pub use ledger::{EmbeddedLedger, Limits};
-pub use output_log::{EmbeddedOutputs, bindings};
+pub use output_log::{EmbeddedOutputs, bindings, last_binding};
 pub use rewrite::rewrite;
 pub use source::EmbeddedSource;
 pub use state::committed_state;

@@ -58,14 +58,29 @@ impl OutputLog for EmbeddedOutputs {
 /// # Errors
 /// `Fatal` if one is damaged, `Retry` if the disk fails.
 pub fn bindings(directory: &Path) -> Result<Vec<Binding>, PortError> {
-    let end = committed_ends(directory)?.bindings;
-    let mut reader = Reader::new(bindings_directory(directory), 0);
     let mut bindings = Vec::new();
+    for_each_binding(directory, 0, |binding| bindings.push(binding))?;
+    Ok(bindings)
+}
+
+/// The last committed binding of a data directory; `None` if there is none yet.
+///
+/// # Errors
+/// As [`bindings`].
+pub fn last_binding(directory: &Path) -> Result<Option<Binding>, PortError> {
+    let mut last = None;
+    for_each_binding(directory, committed_ends(directory)?.resume, |binding| last = Some(binding))?;
+    Ok(last)
+}
+
+fn for_each_binding(directory: &Path, from: u64, mut each: impl FnMut(Binding)) -> Result<(), PortError> {
+    let end = committed_ends(directory)?.bindings;
+    let mut reader = Reader::new(bindings_directory(directory), from);
     while let Some(found) = reader.next_before(end)? {
         let Ok(binding) = serde_json::from_slice(found.body) else {
             return Err(reader.damage("the record before it is no binding"));
         };
-        bindings.push(binding);
+        each(binding);
     }
-    Ok(bindings)
+    Ok(())
 }

@@ -44,5 +44,5 @@ pub use connection::Connection;
 pub use ledger::KafkaLedger;
 pub use output_log::KafkaOutputs;
 pub use producer::RecordProducer;
-pub use recovery::{all_bindings, committed};
+pub use recovery::{all_bindings, committed, last_binding};
 pub use source::KafkaSource;

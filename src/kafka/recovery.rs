@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// How many offsets before the end the bindings are looked for at first; doubled until they suffice.
 const LOOK_BACK: u64 = 4096;
+/// The same for the last one alone.
+const FEW: u64 = 64;
 /// Records read in one turn.
 const TURN: usize = 10_000;
 
@@ -44,6 +46,22 @@ pub fn committed(connection: &Connection) -> Result<Committed, PortError> {
 pub fn all_bindings(connection: &Connection) -> Result<Vec<Binding>, PortError> {
     let topic = connection.topic(BINDINGS);
     consecutive(tail(connection, &topic, u64::MAX)?.0, &topic)
+}
+
+/// The last binding; `None` if there is none yet.
+///
+/// # Errors
+/// As [`committed`].
+pub fn last_binding(connection: &Connection) -> Result<Option<Binding>, PortError> {
+    let topic = connection.topic(BINDINGS);
+    let mut look_back = FEW;
+    loop {
+        let (mut tail, whole) = tail(connection, &topic, look_back)?;
+        if whole || !tail.is_empty() {
+            return Ok(tail.pop());
+        }
+        look_back = look_back.saturating_mul(2);
+    }
 }
 
 /// Every binding from the `resume` epoch of the last one on.

@@ -56,6 +56,7 @@ impl Faults {
     pub fn unknown(&mut self, at: Place, what: impl Into<String>, name: &str, known: &[&str]) {
         let fix = match nearest(name, known) {
             Some(nearest) => format!("write `{nearest}` instead"),
+            None if known.len() == 1 => format!("write `{}` instead", known[0]),
             None => format!("write one of {} instead", known.join(", ")),
         };
         self.add(at, what, fix);

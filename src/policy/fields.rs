@@ -1,8 +1,10 @@
 //! Reading the fields of a mapping: each reader says what is wrong and what to write instead, and goes on.
 
 use super::fault::{Faults, Place};
+use super::shape::Field;
 use super::yaml::{Node, Value};
-use crate::alerts::time;
+use crate::alerts::alert::LABELS;
+use crate::alerts::{Condition, Matcher, time};
 
 /// Units of durations, and how many µs each is.
 const UNITS: [(&str, i64); 6] =
@@ -17,17 +19,28 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Those of `node`, which is called `what`; `None` if it is no mapping. Names that are none of `known` are faults.
-    pub fn of(node: &'a Node, what: &str, known: &[&str], faults: &mut Faults) -> Option<Self> {
+    /// Those of `node`, which is called `what`; `None` if it is no mapping. What is missing, unknown or of another shape
+    /// than it should be is a fault, and the readers below give `None` for it.
+    pub fn of(node: &'a Node, what: &str, known: &[Field], faults: &mut Faults) -> Option<Self> {
+        let names = known.iter().map(|field| field.name).collect::<Vec<_>>();
         let Value::Map(all) = &node.value else {
-            let fix = format!("write a mapping of {} instead", known.join(", "));
+            let fix = format!("write a mapping of {} instead", names.join(", "));
             faults.add(node.at, format!("{what} is {}", node.words()), fix);
             return None;
         };
-        for (name, at, _) in all.iter().filter(|(name, ..)| !known.contains(&name.as_str())) {
-            faults.unknown(*at, format!("{what} has no field `{name}`"), name, known);
+        let fields = Self { at: node.at, all };
+        for (name, at, node) in all {
+            match known.iter().find(|field| field.name == name) {
+                Some(field) => field.shape.check(node, faults),
+                None => faults.unknown(*at, format!("{what} has no field `{name}`"), name, &names),
+            }
         }
-        Some(Self { at: node.at, all })
+        for field in known.iter().filter(|field| fields.get(field.name).is_none()) {
+            let Some(example) = field.needed else { continue };
+            let name = field.name;
+            faults.add(node.at, format!("`{name}` is missing"), format!("write `{name}: {example}`"));
+        }
+        Some(fields)
     }
 
     /// A field that may be missing.
@@ -35,13 +48,55 @@ impl<'a> Fields<'a> {
         self.all.iter().find(|(other, ..)| other == name).map(|(.., node)| node)
     }
 
-    /// A field that must be there; `example` shows how it is written.
-    pub fn need(&self, name: &str, example: &str, faults: &mut Faults) -> Option<&'a Node> {
-        let found = self.get(name);
-        if found.is_none() {
-            faults.add(self.at, format!("`{name}` is missing"), format!("write `{name}: {example}`"));
+    /// Where a field is, or else the mapping.
+    pub fn place(&self, name: &str) -> Place {
+        self.get(name).map_or(self.at, |node| node.at)
+    }
+
+    /// The fields of a mapping in which what is wrong was said.
+    pub fn checked(node: &'a Node) -> Option<Self> {
+        match &node.value {
+            Value::Map(all) => Some(Self { at: node.at, all }),
+            _ => None,
         }
-        found
+    }
+
+    /// The value of a field by one of the readers below; what is wrong with it was said.
+    pub fn read<T>(&self, name: &str, read: impl FnOnce(&Node, &mut Faults) -> Option<T>) -> Option<T> {
+        read(self.get(name)?, &mut Faults::of(""))
+    }
+
+    /// A text or word.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.read(name, |node, faults| text(node, "", faults))
+    }
+
+    /// A duration, µs.
+    pub fn duration_us(&self, name: &str) -> Option<i64> {
+        self.read(name, |node, faults| duration_us(node, "", faults))
+    }
+
+    /// What a mapping names, in its order.
+    pub fn entries(&self, name: &str) -> impl Iterator<Item = (&'a str, &'a Node)> {
+        let all = match self.get(name).map(|node| &node.value) {
+            Some(Value::Map(all)) => all.as_slice(),
+            _ => &[],
+        };
+        all.iter().map(|(name, _, node)| (name.as_str(), node))
+    }
+
+    /// The texts of a list; nothing if it is missing.
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        self.get(name)?;
+        self.list(name).iter().map(|node| text(node, "", &mut Faults::of(""))).collect()
+    }
+
+    /// What a list holds.
+    pub fn list(&self, name: &str) -> &'a [Node] {
+        match self.get(name).map(|node| &node.value) {
+            Some(Value::List(nodes)) => nodes,
+            _ => &[],
+        }
     }
 }
 
@@ -91,6 +146,49 @@ pub fn number(node: &Node, range: std::ops::RangeInclusive<i64>, faults: &mut Fa
     }
 }
 
+/// `true` or `false`.
+pub fn boolean(node: &Node, faults: &mut Faults) -> Option<bool> {
+    match node.value {
+        Value::Bool(is) => Some(is),
+        _ => wrong(node, "neither true nor false", "`true` or `false`", faults),
+    }
+}
+
+/// A condition on a label of alerts, e.g. `service=~pay.*`.
+pub fn label(node: &Node, faults: &mut Faults) -> Option<Matcher> {
+    let text = text(node, "service=checkout", faults)?;
+    let matcher = match Matcher::parse(&text) {
+        Ok(matcher) => matcher,
+        Err(why) if why.contains("regular") => {
+            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            return wrong(node, &format!("no regular expression: {why}"), "a pattern for the whole label", faults);
+        }
+        Err(_) => return wrong(node, "no condition", "`service=checkout`, or with !=, =~ or !~,", faults),
+    };
+    if !LABELS.contains(&matcher.name.as_str()) {
+        faults.unknown(node.at, format!("alerts have no label `{}`", matcher.name), &matcher.name, &LABELS);
+        return None;
+    }
+    Some(matcher)
+}
+
+/// A condition on an incident, in CEL.
+pub fn condition(node: &Node, faults: &mut Faults) -> Option<Condition> {
+    const EXAMPLE: &str = "`incident.services.size() >= 3`";
+    let Value::Text(text) = &node.value else { return wrong(node, "no condition", EXAMPLE, faults) };
+    match Condition::parse(text) {
+        Ok(condition) => Some(condition),
+        Err(wrong) => {
+            let at = node.inside(wrong.after);
+            match wrong.unknown {
+                Some((name, known)) => faults.unknown(at, wrong.what, &name, known),
+                None => faults.add(at, wrong.what, format!("write a condition in CEL, as {EXAMPLE}, instead")),
+            }
+            None
+        }
+    }
+}
+
 /// A duration, µs: a number and its unit.
 pub fn duration_us(node: &Node, example: &str, faults: &mut Faults) -> Option<i64> {
     match &node.value {
@@ -107,7 +205,23 @@ pub fn duration_us(node: &Node, example: &str, faults: &mut Faults) -> Option<i6
     }
 }
 
-fn parse_duration(text: &str) -> Option<i64> {
+/// How long somebody's turn lasts, s.
+pub fn turn_s(node: &Node, faults: &mut Faults) -> Option<i64> {
+    match &node.value {
+        Value::Text(text) if text == "daily" => Some(86_400),
+        Value::Text(text) if text == "weekly" => Some(7 * 86_400),
+        _ => duration_us(node, "weekly", faults).map(|us| us / 1_000_000),
+    }
+}
+
+/// A duration in the largest unit of which it is a whole number.
+pub fn words_us(us: i64) -> String {
+    let unit = UNITS.iter().rev().find(|(_, unit_us)| us % unit_us == 0 && us != 0);
+    unit.map_or("0s".to_owned(), |(name, unit_us)| format!("{}{name}", us / unit_us))
+}
+
+/// A duration, µs: a whole number and its unit.
+pub fn parse_duration(text: &str) -> Option<i64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let (_, unit_us) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;

@@ -3,7 +3,7 @@
 
 use super::set::Compiled;
 use crate::configuration::recorded;
-use crate::embedded::committed_state;
+use crate::embedded::{committed_state, last_binding};
 use crate::kafka::{self, Connection};
 use crate::ports::{Clock, PortError, SystemClock};
 use crate::report::Inbox;
@@ -31,6 +31,15 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// The tuning in force.
+    ///
+    /// # Errors
+    /// `Fatal` if the policy cannot be laid over what the run was started with.
+    pub fn tuning(&self) -> Result<Tuning, PortError> {
+        let settings = self.kept.last().map_or("{}", Applied::settings);
+        self.base.with(settings).map_err(PortError::Fatal)
+    }
+
     /// The version in force; 0 if there is none.
     pub fn version(&self) -> u64 {
         self.kept.last().map_or(0, Applied::version)
@@ -61,6 +70,27 @@ impl Target {
                 Ok(InForce { kept: Applied::kept_in(&committed.state), base })
             }
         }
+    }
+
+    /// The policies that are kept, oldest first; the last one is in force.
+    ///
+    /// # Errors
+    /// As [`Target::in_force`].
+    pub fn kept(&self) -> Result<Vec<Applied>, PortError> {
+        self.in_force().map(|in_force| in_force.kept)
+    }
+
+    /// How far the orders go that the last binding covers: while this stands still, so does the policy.
+    ///
+    /// # Errors
+    /// As [`Target::in_force`].
+    pub fn heard(&self) -> Result<u64, PortError> {
+        let last = match self {
+            Self::Directory(directory, _) => last_binding(directory)?,
+            Self::Kafka(connection) => kafka::last_binding(connection)?,
+        };
+        let upper = last.map(|binding| binding.upper).unwrap_or_default();
+        Ok(upper.0.iter().filter(|(partition, _)| partition.topic == Topic::Control).map(|(_, offset)| offset).sum())
     }
 
     /// Orders a policy as version `version`, by the name of `by`; it is safe once this returns, and holds once it is

@@ -1,8 +1,10 @@
 //! [`Scenario`]: what is given, and what is expected of the policies then.
 
 use super::fault::{Faults, Place};
-use super::fields::{Fields, choice, duration_us, number, service, share_ppm, text};
-use super::yaml::{Node, Value};
+use super::fields::{Fields, choice, number, service, share_ppm, text};
+use super::shape::{Field, Shape, may, must};
+use super::yaml::Node;
+use evenkeel_schemas::CommandKind;
 use std::ops::Range;
 
 /// The longest scenario, µs.
@@ -81,7 +83,8 @@ pub struct Expected {
     pub times: Option<i64>,
 }
 
-const DETECTORS: [&str; 13] = [
+/// Every detector, and `any` of them.
+pub(super) const DETECTORS: [&str; 13] = [
     "node_silent",
     "error_burst",
     "saturation",
@@ -97,37 +100,87 @@ const DETECTORS: [&str; 13] = [
     "any",
 ];
 
-const COMMANDS: [&str; 6] = ["trip_circuit", "half_open", "close_circuit", "restart_node", "scale", "any"];
+/// The kinds of commands.
+pub(super) const KINDS: [&str; CommandKind::ALL.len()] = {
+    let (mut names, mut at) = ([""; CommandKind::ALL.len()], 0);
+    while at < names.len() {
+        names[at] = CommandKind::ALL[at].name();
+        at += 1;
+    }
+    names
+};
+
+const COMMANDS: [&str; KINDS.len() + 1] = {
+    let (mut names, mut at) = (["any"; KINDS.len() + 1], 0);
+    while at < KINDS.len() {
+        names[at] = KINDS[at];
+        at += 1;
+    }
+    names
+};
 
 const INCIDENTS: [&str; 3] = ["open", "update", "resolved"];
 
 const STATES: [&str; 8] = ["proposed", "issued", "acknowledged", "done", "failed", "rejected", "expired", "escalated"];
 
+/// What the spec holds.
+pub const FIELDS: [Field; 4] = [
+    must("for", Shape::Duration("10m", (1_000_000, MAX_LENGTH_US)), "10m", "How long it lasts."),
+    may(
+        "policies",
+        Shape::List("[Detector/strict]", &Shape::Text("Detector/strict")),
+        "Those that hold; by default all.",
+    ),
+    must("given", Shape::List("[]", &GIVEN), "[{requests: 20, service: checkout}]", "What comes in."),
+    must("expect", Shape::List("[]", &EXPECTED), "[{incident: open}]", "What must come out."),
+];
+
+const MOMENT: Shape = Shape::Duration("5m", (0, MAX_LENGTH_US));
+
+const GIVEN: Shape = Shape::Map(
+    "what is given",
+    &[
+        may("requests", Shape::Number(1, 100_000), "Requests, so many a second."),
+        may("gauge", Shape::Text("pool.used"), "A gauge, once a second."),
+        may("heartbeats", Shape::Number(1, 1), "Heartbeats, once a second."),
+        must("service", Shape::Service, "checkout", "The service."),
+        may("node", Shape::Text("node-1"), "The node."),
+        may("from", MOMENT, "From then on; by default from the beginning."),
+        may("to", MOMENT, "Until then; by default to the end."),
+        may("errors", Shape::Share("0.5%", (0, 1_000_000)), "This share of the requests fails; by default none."),
+        may("latency", Shape::Duration("20ms", (0, 3_600_000_000)), "Each request takes so long; by default 20ms."),
+        may("value", Shape::Number(0, MAX_VALUE), "The gauge's value."),
+        may("until", Shape::Number(0, MAX_VALUE), "The gauge's value at the end; by default the same."),
+        may("limit", Shape::Number(1, MAX_VALUE), "The gauge's limit."),
+    ],
+);
+
+/// The largest value of a gauge.
+const MAX_VALUE: i64 = 1 << 40;
+
+const EXPECTED: Shape = Shape::Map(
+    "what is expected",
+    &[
+        may("verdict", Shape::Choice("verdict", &DETECTORS), "A verdict that fires, of this detector."),
+        may("incident", Shape::Choice("incident", &INCIDENTS), "A record of an incident in this state."),
+        may("command", Shape::Choice("command", &COMMANDS), "A record of a command of this kind."),
+        may("service", Shape::Service, "The service; by default any."),
+        may("state", Shape::Choice("state of a command", &STATES), "The state of the command; by default any."),
+        may("after", MOMENT, "From then on; by default from the beginning."),
+        may("before", MOMENT, "Until then; by default to the end."),
+        may("times", Shape::Number(0, 1_000_000), "So often; by default at least once."),
+    ],
+);
+
 impl Scenario {
     /// Reads the spec of one.
-    pub fn read(node: &Node, faults: &mut Faults) -> Option<Self> {
-        let known = ["for", "policies", "given", "expect"];
-        let fields = Fields::of(node, "the spec of a Scenario", &known, faults)?;
-        let length = fields.need("for", "10m", faults)?;
-        let length_us = duration_us(length, "10m", faults)?;
-        if !(1_000_000..=MAX_LENGTH_US).contains(&length_us) {
-            faults.add(length.at, format!("{} is out of range", length.words()), "write 1s to 24h instead");
-            return None;
-        }
-        let list = |name, example, faults: &mut Faults| {
-            let node = fields.need(name, example, faults)?;
-            let Value::List(nodes) = &node.value else {
-                faults.add(node.at, format!("`{name}` is {}", node.words()), "write a list instead");
-                return None;
-            };
-            Some(nodes)
-        };
-        let given = list("given", "[{requests: 20, service: checkout}]", faults);
-        let given =
-            given.into_iter().flatten().filter_map(|node| Given::read(node, length_us, faults)).collect::<Vec<_>>();
-        let expect = list("expect", "[{incident: open}]", faults);
-        let expect = expect.into_iter().flatten().filter_map(|node| Expected::read(node, length_us, faults)).collect();
-        let policies = fields.get("policies").map_or(Vec::new(), |node| names(node, faults));
+    pub fn read(fields: &Fields<'_>, faults: &mut Faults) -> Option<Self> {
+        let length_us = fields.duration_us("for").filter(|us| (1_000_000..=MAX_LENGTH_US).contains(us))?;
+        let list = |name| fields.list(name).iter().filter_map(Fields::checked);
+        let given = list("given").filter_map(|node| Given::read(&node, length_us, faults)).collect::<Vec<_>>();
+        let expect = list("expect").filter_map(|node| Expected::read(&node, length_us, faults)).collect();
+        let policy = |node: &Node| Some((text(node, "", &mut Faults::of(""))?, node.at));
+        let policies = fields.list("policies").iter().filter_map(policy).collect();
         let records = given.iter().map(Given::records).fold(0, i64::saturating_add);
         if records > MAX_RECORDS {
             let what = format!("this is {records} records");
@@ -138,18 +191,10 @@ impl Scenario {
     }
 }
 
-fn names(node: &Node, faults: &mut Faults) -> Vec<(String, Place)> {
-    let Value::List(nodes) = &node.value else {
-        faults.add(node.at, format!("`policies` is {}", node.words()), "write a list, as `[Detector/strict]`, instead");
-        return Vec::new();
-    };
-    nodes.iter().filter_map(|node| Some((text(node, "Detector/strict", faults)?, node.at))).collect()
-}
-
 /// A time within the scenario, µs from its beginning.
 fn moment(fields: &Fields<'_>, name: &str, (default, length_us): (i64, i64), faults: &mut Faults) -> Option<i64> {
     let Some(node) = fields.get(name) else { return Some(default) };
-    let us = duration_us(node, "5m", faults)?;
+    let us = fields.duration_us(name)?;
     if us > length_us {
         let fix = format!("write at most {}s instead", length_us / 1_000_000);
         faults.add(node.at, format!("`{name}` is {}, after the end of the scenario", node.words()), fix);
@@ -171,27 +216,11 @@ fn interval(fields: &Fields<'_>, names: [&str; 2], length_us: i64, faults: &mut 
 }
 
 impl Given {
-    fn read(node: &Node, length_us: i64, faults: &mut Faults) -> Option<Self> {
-        let known = [
-            "requests",
-            "gauge",
-            "heartbeats",
-            "service",
-            "node",
-            "from",
-            "to",
-            "errors",
-            "latency",
-            "value",
-            "until",
-            "limit",
-        ];
-        let fields = Fields::of(node, "what is given", &known, faults)?;
-        let service = fields.need("service", "checkout", faults).and_then(|node| service(node, faults));
-        let of = fields.get("node").map_or(Some(String::new()), |node| text(node, "node-1", faults));
-        let at_us = interval(&fields, ["from", "to"], length_us, faults);
-        let flow = flow(&fields, faults);
-        Some(Self { service: service?, node: of?, at_us: at_us?, flow: flow? })
+    fn read(fields: &Fields<'_>, length_us: i64, faults: &mut Faults) -> Option<Self> {
+        let at_us = interval(fields, ["from", "to"], length_us, faults);
+        let flow = flow(fields, faults);
+        let node = fields.text("node").unwrap_or_default();
+        Some(Self { service: fields.read("service", service)?, node, at_us: at_us?, flow: flow? })
     }
 
     fn records(&self) -> i64 {
@@ -204,22 +233,21 @@ impl Given {
 }
 
 fn flow(fields: &Fields<'_>, faults: &mut Faults) -> Option<Flow> {
-    if let Some(node) = fields.get("requests") {
-        let rate = number(node, 1..=100_000, faults);
-        let errors_ppm = fields.get("errors").map_or(Some(0), |node| share_ppm(node, "0.5%", faults));
-        let latency_us = fields.get("latency").map_or(Some(20_000), |node| duration_us(node, "20ms", faults));
-        return Some(Flow::Requests {
-            rate: rate?,
-            errors_ppm: errors_ppm?,
-            latency_us: latency_us?.min(3_600_000_000),
-        });
+    let whole = |name| fields.read(name, |node, faults| number(node, 0..=MAX_VALUE, faults));
+    if fields.get("requests").is_some() {
+        let errors = fields.read("errors", |node, faults| share_ppm(node, "", faults));
+        let latency_us = fields.duration_us("latency").unwrap_or(20_000);
+        return Some(Flow::Requests { rate: whole("requests")?, errors_ppm: errors.unwrap_or(0), latency_us });
     }
-    if let Some(node) = fields.get("gauge") {
-        let name = text(node, "pool.used", faults);
-        let from = fields.need("value", "40", faults).and_then(|node| number(node, 0..=1 << 40, faults));
-        let until = fields.get("until").map_or(from, |node| number(node, 0..=1 << 40, faults));
-        let limit = fields.need("limit", "100", faults).and_then(|node| number(node, 1..=1 << 40, faults));
-        return Some(Flow::Gauge { name: name?, values: (from?, until?), limit: limit? });
+    if fields.get("gauge").is_some() {
+        for (name, example) in [("value", "40"), ("limit", "100")] {
+            if fields.get(name).is_none() {
+                faults.add(fields.at, format!("`{name}` is missing"), format!("write `{name}: {example}`"));
+            }
+        }
+        let (from, limit) = (whole("value")?, whole("limit")?);
+        let values = (from, whole("until").unwrap_or(from));
+        return Some(Flow::Gauge { name: fields.text("gauge")?, values, limit });
     }
     if fields.get("heartbeats").is_some() {
         return Some(Flow::Heartbeats);
@@ -230,29 +258,20 @@ fn flow(fields: &Fields<'_>, faults: &mut Faults) -> Option<Flow> {
 }
 
 impl Expected {
-    fn read(node: &Node, length_us: i64, faults: &mut Faults) -> Option<Self> {
-        let known = ["verdict", "incident", "command", "service", "state", "after", "before", "times"];
-        let fields = Fields::of(node, "what is expected", &known, faults)?;
+    fn read(fields: &Fields<'_>, length_us: i64, faults: &mut Faults) -> Option<Self> {
         let kinds: [(&'static str, &[&str]); 3] =
             [("verdict", &DETECTORS), ("incident", &INCIDENTS), ("command", &COMMANDS)];
-        let found = kinds.iter().find_map(|(of, choices)| Some((*of, *choices, fields.get(of)?)));
-        let Some((of, choices, node)) = found else {
+        let found = kinds.iter().find(|(of, _)| fields.get(of).is_some());
+        let Some((of, choices)) = found else {
             let fix = "write `verdict: error_rate`, `incident: open` or `command: trip_circuit`";
             faults.add(fields.at, "nothing is expected here", fix);
             return None;
         };
-        let is = choice(node, of, choices, faults);
-        let service = fields.get("service").map_or(Some(String::new()), |node| service(node, faults));
-        let state = match fields.get("state") {
-            Some(node) => choice(node, "state of a command", &STATES, faults)?,
-            None => "",
-        };
-        let at_us = interval(&fields, ["after", "before"], length_us, faults);
-        let times = match fields.get("times") {
-            Some(node) => Some(number(node, 0..=1_000_000, faults)?),
-            None => None,
-        };
-        let (is, service, state) = (is?.to_owned(), service?, state.to_owned());
-        Some(Self { at: fields.at, of, is, service, state, at_us: at_us?, times })
+        let at_us = interval(fields, ["after", "before"], length_us, faults)?;
+        let is = fields.read(of, |node, faults| choice(node, "", choices, faults))?.to_owned();
+        let times = fields.read("times", |node, faults| number(node, 0..=1_000_000, faults));
+        let (service, state) = (fields.read("service", service), fields.text("state"));
+        let (service, state) = (service.unwrap_or_default(), state.unwrap_or_default());
+        Some(Self { at: fields.at, of, is, service, state, at_us, times })
     }
 }

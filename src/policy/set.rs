@@ -7,12 +7,18 @@ use super::yaml;
 use crate::ports::PortError;
 use evenkeel_dataflows::{Tuning, documents_sha256};
 use evenkeel_schemas::{Control, MAX_DOCUMENTS_BYTES, MAX_SETTINGS_BYTES};
-use serde_json::{Map, Value as Json};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// Where the tuning has the names of signals that page.
+const PAGING_SIGNALS: [&str; 2] = ["detection", "paging_signals"];
 
 /// Files read at most.
 const MAX_FILES: usize = 1_000;
+
+/// Receivers at most.
+const MAX_RECEIVERS: usize = 64;
 
 /// Documents, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -73,8 +79,8 @@ impl Policies {
         Ok(policies)
     }
 
-    /// The documents of one file's text.
-    fn add(&mut self, file: &str, text: &[u8]) {
+    /// Adds the documents of one file's text; they are to be checked then.
+    pub fn add(&mut self, file: &str, text: &[u8]) {
         let mut faults = Faults::of(file);
         let start = Place { line: 1, column: 1 };
         if text.len() > yaml::MAX_FILE_BYTES {
@@ -91,10 +97,10 @@ impl Policies {
         self.faults.extend(faults.all);
     }
 
-    /// Holds documents against each other, and all of them against the bounds.
-    fn check(&mut self, base: &Tuning) {
+    /// Holds documents against each other, and what they set over `base` against the bounds.
+    pub fn check(&mut self, base: &Tuning) {
         self.documents.sort_by(|a, b| (a.kind, &a.name, &a.file, a.at).cmp(&(b.kind, &b.name, &b.file, b.at)));
-        let found = [self.twice(), self.dangling(), self.together(base)].concat();
+        let found = [self.twice(), self.too_many(), self.dangling(), self.together(base)].concat();
         self.faults.extend(found);
         self.faults.sort();
     }
@@ -109,15 +115,37 @@ impl Policies {
             let what = format!("there is a {} already, in {}:{}", pair[1].id(), pair[0].file, pair[0].at.line);
             say(&pair[1], pair[1].at, what, "give one of them another name instead");
         }
-        let mut set = BTreeMap::<String, (&Document, &Setting)>::new();
+        let mut set = BTreeMap::<String, (&Document, Place)>::new();
         for document in &self.documents {
-            for setting in document.settings() {
-                let Some((other, first)) = set.insert(setting.name(), (document, setting)) else { continue };
-                let place = format!("{} ({}:{})", other.id(), other.file, first.at.line);
-                say(document, setting.at, format!("{} is set by {place}, too", setting.name()), "set it once instead");
+            let settings = document.settings().iter().map(|setting| (setting.name(), setting.at));
+            let series = match &document.spec {
+                Spec::Signal(signal) => Some((format!("the signal {}", signal.series), document.at)),
+                _ => None,
+            };
+            for (name, at) in settings.chain(series) {
+                let Some((other, first)) = set.insert(name.clone(), (document, at)) else { continue };
+                let place = format!("{} ({}:{})", other.id(), other.file, first.line);
+                say(document, at, format!("{name} is set by {place}, too"), "set it once instead");
             }
         }
+        let has_signals = self.documents.iter().any(|it| matches!(it.spec, Spec::Signal(_)));
+        if let Some((document, at)) = set.get(&PAGING_SIGNALS.join(".")).filter(|_| has_signals) {
+            let what = "there are Signals, and they say which of them page".to_owned();
+            say(document, *at, what, "write a Signal for each of these instead");
+        }
         found
+    }
+
+    /// More receivers than are told.
+    fn too_many(&self) -> Vec<Fault> {
+        let receivers = self.documents.iter().filter(|it| matches!(it.spec, Spec::Receiver(_)));
+        let beyond = receivers.skip(MAX_RECEIVERS).take(1).map(|it| Fault {
+            file: it.file.clone(),
+            at: it.at,
+            what: format!("there are more than {MAX_RECEIVERS} receivers"),
+            fix: "write fewer of them".to_owned(),
+        });
+        beyond.collect()
     }
 
     /// Policies that a scenario names, and that are not there.
@@ -167,6 +195,15 @@ impl Policies {
     fn settings(&self) -> String {
         let mut settings = Map::new();
         self.documents.iter().flat_map(Document::settings).for_each(|setting| setting.put(&mut settings));
+        let signals = self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::Signal(signal) => Some((document, signal)),
+            _ => None,
+        });
+        if let Some((document, _)) = signals.clone().next() {
+            let paging = signals.filter(|(_, signal)| signal.pages).map(|(_, signal)| signal.series.as_str());
+            let paging = paging.collect::<BTreeSet<_>>();
+            Setting::new(&PAGING_SIGNALS, document.at, json!(paging)).put(&mut settings);
+        }
         Json::Object(settings).to_string()
     }
 
@@ -196,6 +233,18 @@ impl Policies {
         let sha256 = documents_sha256(&documents);
         Ok(Compiled { maintenance: maintenance.collect(), documents, sha256, settings })
     }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// `Fatal` if it cannot be read, is too long or not UTF-8.
+pub fn text_of(path: &Path) -> Result<String, PortError> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    if text.len() > yaml::MAX_FILE_BYTES {
+        return Err(PortError::Fatal(format!("{} has more than {} bytes", path.display(), yaml::MAX_FILE_BYTES)));
+    }
+    Ok(text)
 }
 
 /// Files below `path`; one that was `named` is read whatever it is called.

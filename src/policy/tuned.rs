@@ -5,9 +5,10 @@
 
 use super::fault::{Faults, Place};
 use super::fields::duration_us;
+use super::schema::DURATION;
 use super::yaml::{Node, Value};
 use evenkeel_dataflows::Tuning;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 /// Ends of names of times in the tuning, and how many µs such a time is counted in.
 const TIMES: [(&str, &str, i64); 5] = [
@@ -113,6 +114,27 @@ pub fn read(
         }
     }
     settings
+}
+
+/// The JSON Schemas of the fields of `part`, by name: types of the defaults, and the defaults.
+pub fn schemas(part: &Map<String, Json>) -> Map<String, Json> {
+    let schema = |(field, default): (&String, &Json)| {
+        let (name, time) = written(field);
+        let schema = match (default, time) {
+            (_, Some((unit, _))) => {
+                json!({"type": "string", "pattern": DURATION, "default": format!("{default}{unit}")})
+            }
+            (Json::Object(inner), _) => {
+                json!({"type": "object", "additionalProperties": false, "properties": schemas(inner)})
+            }
+            (Json::Array(_), _) => json!({"type": "array", "items": {"type": "string"}, "default": default}),
+            (Json::Bool(_), _) => json!({"type": "boolean", "default": default}),
+            (Json::Number(_), _) => json!({"type": "integer", "minimum": 0, "default": default}),
+            _ => json!({"default": default}),
+        };
+        (name.to_owned(), schema)
+    };
+    part.iter().map(schema).collect()
 }
 
 fn unknown(name: &str, at: Place, part: &Map<String, Json>, others: &[&str], faults: &mut Faults) {

@@ -18,6 +18,8 @@ const MAX_DEPTH: usize = 16;
 pub struct Node {
     /// Where it begins.
     pub at: Place,
+    /// If it is a text as it stands in one line, so many characters before it: a quote.
+    inset: Option<usize>,
     /// What it is.
     pub value: Value,
 }
@@ -50,6 +52,41 @@ impl Node {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
         }
+    }
+
+    /// Something that begins there.
+    pub fn at(at: Place, value: Value) -> Self {
+        Self { at, inset: None, value }
+    }
+
+    /// The place after so many characters of a text, as far as that can be known.
+    pub fn inside(&self, after: usize) -> Place {
+        let column = self.inset.map_or(self.at.column, |inset| self.at.column + inset + after);
+        Place { column, ..self.at }
+    }
+
+    /// Its text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// From JSON, as [`Node::to_json`] made it; all of it in one place.
+    pub fn from_json(json: &Json) -> Self {
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(is) => Value::Bool(*is),
+            Json::Number(number) => number.as_i64().map_or_else(|| Value::Text(number.to_string()), Value::Number),
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(values) => Value::List(values.iter().map(Self::from_json).collect()),
+            Json::Object(fields) => {
+                let field = |(name, value): (&String, &Json)| (name.clone(), Place::default(), Self::from_json(value));
+                Value::Map(fields.iter().map(field).collect())
+            }
+        };
+        Self::at(Place::default(), value)
     }
 
     /// As JSON, names sorted.
@@ -127,15 +164,18 @@ impl Builder {
         match event {
             Event::Alias(_) => faults.add(at, "aliases are not followed", "write the value out instead"),
             Event::Scalar(text, style, ..) => {
+                let inset = usize::from(style != ScalarStyle::Plain);
+                let is_as_written = span.end.line() == span.start.line()
+                    && span.end.col().saturating_sub(span.start.col()) == text.chars().count() + 2 * inset;
                 let value = if style == ScalarStyle::Plain { word(&text) } else { Value::Text(text.into_owned()) };
-                self.put(Node { at, value }, faults);
+                self.put(Node { at, inset: is_as_written.then_some(inset), value }, faults);
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if self.open.len() >= MAX_DEPTH => {
                 faults.add(at, format!("this lies more than {MAX_DEPTH} levels deep"), "write fewer levels instead");
                 return false;
             }
-            Event::SequenceStart(..) => self.open.push((Node { at, value: Value::List(Vec::new()) }, None)),
-            Event::MappingStart(..) => self.open.push((Node { at, value: Value::Map(Vec::new()) }, None)),
+            Event::SequenceStart(..) => self.open.push((Node::at(at, Value::List(Vec::new())), None)),
+            Event::MappingStart(..) => self.open.push((Node::at(at, Value::Map(Vec::new())), None)),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some((node, _)) = self.open.pop() {
                     self.put(node, faults);
@@ -203,6 +243,7 @@ mod tests {
         let (nodes, faults) = read("# a comment\na: 1\nb: [x, \"2\", true, ~, 99.9%]\n---\nc:\n  d: é x\n");
         assert_eq!(faults, Vec::<String>::new());
         assert_eq!(nodes[0].to_json(), serde_json::json!({"a": 1, "b": ["x", "2", true, null, "99.9%"]}));
+        assert_eq!(Node::from_json(&nodes[0].to_json()).to_json(), nodes[0].to_json());
         let Value::Map(fields) = &nodes[1].value else { panic!("a mapping") };
         assert_eq!((fields[0].1, fields[0].2.at), (Place { line: 5, column: 1 }, Place { line: 6, column: 3 }));
     }

@@ -32,7 +32,7 @@ pub use follow::follow_all;
 pub use prove::prove;
 pub use sealer::{Progress, SealError, Sealer};
 pub use serve::{serve_log, serve_witness};
-pub use signer::{FileKey, Signer, Token, TokenKey};
+pub use signer::{FileKey, Signer, Token, TokenKey, sign_note};
 pub use tiles::Edge;
 pub use verify::{Verified, verify_data, verify_log};
 pub use watch::{Finding, Turn, Watch, Watcher};

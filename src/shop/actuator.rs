@@ -3,7 +3,6 @@
 use super::Shop;
 use super::agenda::{Effect, Happening};
 use super::faults::{REST_US, RESTART_US, SCALE_US};
-use super::plan::FaultKind;
 use super::world::Circuit;
 use evenkeel_schemas::{Command, CommandKind, CommandState, Outcome, OutcomeStatus};
 
@@ -32,6 +31,9 @@ impl Shop {
         if now_us > command.expires_us {
             return Err((OutcomeStatus::Refused, "expired"));
         }
+        if !is_known(command.kind) {
+            return Err((OutcomeStatus::Failed, "the shop has no means for it"));
+        }
         let effect = self.effect(command).ok_or((OutcomeStatus::Failed, "no such service or node"))?;
         if command.kind == CommandKind::RestartNode && effect.whole {
             return Err((OutcomeStatus::Failed, "a restart needs a node"));
@@ -58,7 +60,7 @@ impl Shop {
         match effect.kind {
             CommandKind::TripCircuit => {
                 self.set_circuit(effect, Circuit::Open);
-                self.heal(&[FaultKind::ErrorBurst], effect, now_us + REST_US);
+                self.heal(effect, now_us + REST_US);
             }
             CommandKind::HalfOpen => self.set_circuit(effect, Circuit::HalfOpen),
             CommandKind::CloseCircuit => self.set_circuit(effect, Circuit::Closed),
@@ -68,7 +70,7 @@ impl Shop {
                 service.scale();
                 let name = service.name;
                 let whole = Effect { nodes: self.world.nodes_of(name, None), ..effect.clone() };
-                self.heal(&[FaultKind::LatencyStep, FaultKind::PoolExhaustion], &whole, now_us + SCALE_US);
+                self.heal(&whole, now_us + SCALE_US);
             }
             CommandKind::RestartNode => {
                 for node in effect.nodes.iter().copied() {
@@ -77,6 +79,8 @@ impl Shop {
                     self.agenda.enter(now_us + RESTART_US, Happening::Back { node, command_id });
                 }
             }
+            // Never accepted.
+            _ => {}
         }
         self.refresh(now_us);
     }
@@ -84,10 +88,16 @@ impl Shop {
     /// A restarted node is back, and well if it was dead.
     pub(super) fn come_back(&mut self, node: usize, command_id: &str, now_us: i64) {
         self.world.nodes[node].restarting = false;
-        for status in self.faults.iter_mut().filter(|status| status.fault.kind == FaultKind::DeadNode) {
+        for status in self.faults.iter_mut().filter(|status| status.fault.expects == Some(CommandKind::RestartNode)) {
             status.leave(&[node], Some(command_id), now_us);
         }
         self.refresh(now_us);
+    }
+
+    /// A person mends a fault, by its place in the plan; it leaves every node at once.
+    pub fn mend(&mut self, fault: usize) {
+        let nodes = self.faults[fault].sick.clone();
+        self.agenda.enter(self.now_us, Happening::Leave { fault, nodes, command_id: None });
     }
 
     fn set_circuit(&mut self, effect: &Effect, circuit: Circuit) {
@@ -98,10 +108,10 @@ impl Shop {
         }
     }
 
-    /// Faults of these kinds will leave the nodes of the effect at `at_us`.
-    fn heal(&mut self, kinds: &[FaultKind], effect: &Effect, at_us: i64) {
+    /// Faults that this kind of command heals will leave the nodes of the effect at `at_us`.
+    fn heal(&mut self, effect: &Effect, at_us: i64) {
         for (fault, status) in self.faults.iter().enumerate() {
-            if kinds.contains(&status.fault.kind) && status.sick.iter().any(|node| effect.nodes.contains(node)) {
+            if status.fault.expects == Some(effect.kind) && status.sick.iter().any(|node| effect.nodes.contains(node)) {
                 let (nodes, command_id) = (effect.nodes.clone(), Some(effect.command_id.clone()));
                 self.agenda.enter(at_us, Happening::Leave { fault, nodes, command_id });
             }
@@ -109,10 +119,16 @@ impl Shop {
     }
 }
 
+/// Whether the shop can carry out commands of this kind.
+const fn is_known(kind: CommandKind) -> bool {
+    use CommandKind::{CloseCircuit, HalfOpen, RestartNode, Scale, TripCircuit};
+    matches!(kind, TripCircuit | HalfOpen | CloseCircuit | RestartNode | Scale)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shop::Plan;
+    use crate::shop::{Fault, FaultKind, Plan};
     use evenkeel_schemas::{Coordinates, Event, Mode, Topic};
 
     fn command(kind: CommandKind, service: &str, target: &str) -> Command {
@@ -131,6 +147,30 @@ mod tests {
             decided_us: 0,
             fence: 1,
             by: String::new(),
+            params: Default::default(),
+            undo: false,
+        }
+    }
+
+    #[test]
+    fn what_no_command_helps_lasts_until_a_person_mends_it() {
+        for kind in FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::Jitter) {
+            for expects in [None, kind.remedy()] {
+                let plan = Plan { requests_per_s: 0, ..Plan::default() };
+                let fault = Fault { expects, ..Fault::new(kind, "cart", Some("cart-2"), plan.start_us) };
+                let (start_us, mut shop) = (plan.start_us, Shop::new(Plan { faults: vec![fault], ..plan }));
+                let advance = |shop: &mut Shop, to_s: i64| {
+                    shop.advance(start_us + to_s * 1_000_000, &mut |_, _, _: &[u8], _: &[u8]| {});
+                };
+                advance(&mut shop, 5);
+                shop.apply(&command(kind.remedy().expect("it has one"), "cart", "cart-2"), start_us + 5_000_000);
+                advance(&mut shop, 30);
+                assert_eq!(shop.faults()[0].healed_us.is_some(), expects.is_some(), "{kind:?}");
+                shop.mend(0);
+                advance(&mut shop, 31);
+                let status = &shop.faults()[0];
+                assert!(status.healed_us.is_some() && status.healed_by.is_some() == expects.is_some(), "{status:?}");
+            }
         }
     }
 

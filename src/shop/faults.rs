@@ -32,7 +32,7 @@ pub struct FaultStatus {
     pub started_us: Option<i64>,
     /// When the last of its nodes was well again, µs since the Unix epoch; none if it is not over.
     pub healed_us: Option<i64>,
-    /// The command that did it; none if it passed by itself.
+    /// The command that did it; none if it passed by itself or a person mended it.
     pub healed_by: Option<String>,
     /// Nodes that are sick now.
     pub(super) sick: Vec<usize>,
@@ -45,7 +45,7 @@ pub struct FaultStatus {
 impl FaultStatus {
     pub(super) fn new(fault: Fault, random: &mut Random) -> Self {
         let percent = if fault.kind == FaultKind::ErrorBurst { 60 + random.below(31) } else { 0 };
-        let errors = (percent * 65_536 / 100) as u32;
+        let errors = (percent * u64::from(fault.strength) / 100).min(100) as u32 * 65_536 / 100;
         Self { fault, started_us: None, healed_us: None, healed_by: None, sick: Vec::new(), errors, full: 0 }
     }
 
@@ -72,14 +72,18 @@ impl FaultStatus {
         self.started_us.map_or(0, |started_us| now_us - started_us)
     }
 
+    fn fill_us(&self) -> i64 {
+        FILL_US * 100 / i64::from(self.fault.strength.max(1))
+    }
+
     /// How long requests to a node that has it take, in percent of the usual time.
     pub(super) fn latency_percent(&self, now_us: i64) -> u64 {
         match self.fault.kind {
-            FaultKind::LatencyStep => 400,
+            FaultKind::LatencyStep => 100 + 3 * u64::from(self.fault.strength),
             FaultKind::Jitter => 300,
             FaultKind::PoolExhaustion => {
                 // Who waits for a connection waits the longer, the more wait: half as long again a second, up to six times.
-                let full_us = (self.elapsed_us(now_us) - FILL_US).max(0);
+                let full_us = (self.elapsed_us(now_us) - self.fill_us()).max(0);
                 100 + (full_us * 50 / SECOND_US).min(500) as u64
             }
             FaultKind::ErrorBurst | FaultKind::DeadNode => 100,
@@ -93,8 +97,9 @@ impl FaultStatus {
             return (idle, 0);
         }
         let elapsed_us = self.elapsed_us(now_us);
-        let climbed = self.full.saturating_sub(idle) as i64 * elapsed_us.min(FILL_US) / FILL_US;
-        let waiting = (elapsed_us - FILL_US).max(0) * WAITING_PER_S / SECOND_US;
+        let fill_us = self.fill_us();
+        let climbed = self.full.saturating_sub(idle) as i64 * elapsed_us.min(fill_us) / fill_us;
+        let waiting = (elapsed_us - fill_us).max(0) * WAITING_PER_S / SECOND_US;
         (idle + climbed as u64, if limit > self.full { 0 } else { waiting as u64 })
     }
 }
@@ -115,6 +120,12 @@ mod tests {
         assert_eq!(status.latency_percent(14 * SECOND_US), 300);
         assert_eq!(status.latency_percent(60 * SECOND_US), 600);
         assert_eq!(status.pool(8, 30, 14 * SECOND_US), (20, 0));
+        status.fault.strength = 200;
+        assert_eq!(
+            (status.pool(8, 20, 9 * SECOND_US), status.latency_percent(9 * SECOND_US)),
+            ((20, 12), 300),
+            "twice as fast"
+        );
     }
 
     #[test]

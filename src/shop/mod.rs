@@ -36,6 +36,7 @@ mod world;
 pub use faults::FaultStatus;
 pub use plan::{Fault, FaultKind, Plan};
 pub use traffic::DAY_S;
+pub use world::node_name;
 
 use agenda::{Agenda, Happening};
 use evenkeel_schemas::{Partition, Topic};
@@ -49,6 +50,14 @@ const SECOND_US: i64 = 1_000_000;
 
 /// Partitions of the request topic.
 pub const REQUEST_PARTITIONS: u32 = 2;
+
+/// The names of its services.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    catalogue::SERVICES.iter().map(|service| service.name)
+}
+
+/// Nodes of each service.
+pub const NODES: usize = catalogue::REGIONS.len();
 
 /// What the shop has said so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -59,8 +59,11 @@ pub struct Fault {
     pub node: Option<String>,
     /// When it begins, µs since the Unix epoch.
     pub start_us: i64,
-    /// The kind of command that heals it; none if it passes by itself.
+    /// The kind of command that heals it; none if it passes by itself, or no command helps and a person has to mend it.
     pub expects: Option<CommandKind>,
+    /// How strong it is in percent of what its kind says: how many answers are errors, by how much they take longer, how
+    /// fast a pool fills. At least 1.
+    pub strength: u32,
     /// Whether a person would want to know.
     pub must_page: bool,
 }
@@ -117,6 +120,7 @@ impl Fault {
             node: node.map(str::to_owned),
             start_us,
             expects: kind.remedy(),
+            strength: 100,
             must_page: kind != FaultKind::Jitter,
         }
     }

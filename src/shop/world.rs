@@ -87,8 +87,8 @@ pub(super) struct World {
     copies: u64,
 }
 
-/// The name of a node of a service, counted from 0.
-pub(super) fn node_name(service: &str, index: usize) -> String {
+/// The name of a node of a service; its nodes are counted from 0.
+pub fn node_name(service: &str, index: usize) -> String {
     format!("{service}-{}", index + 1)
 }
 

@@ -192,6 +192,8 @@ fn command(i: usize, at_us: i64) -> Command {
         decided_us: at_us - 5,
         fence: i as u64,
         by: String::new(),
+        params: Default::default(),
+        undo: false,
     }
 }
 

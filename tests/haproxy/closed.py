@@ -15,6 +15,10 @@ With --kills, `evenkeel act` and `evenkeel run` are killed (SIGKILL) so often at
 Runtime API goes through a proxy here that writes it down: what HAProxy was told has to be what the applied commands amount to,
 each once, in their order; and every command that was issued has to be answered.
 
+What a crash costs is printed as the availability it leaves: 1 - blind time x crashes in a period / the period, for a crash an
+hour, a day, a week and a month. That is what crashes of this one process cost where it is started again at once, and no more: the machine,
+the network, the broker and a bad release weigh more, so that nothing above 99.99 % is claimed.
+
 Needs haproxy and kcat, and Java with Maven unless KAFKA_BOOTSTRAP names a broker, on which nothing else runs. Exit 0: all as
 expected; 1: not, and why. 100 s as it is.
 """
@@ -40,6 +44,8 @@ SERVERS, WARM_S = ("s1", "s2", "s3"), 6
 DRAINED_WITHIN_S, BACK_WITHIN_S = 20, 60
 # Times fewer failures: the goal is said, for a busy machine misses it; the other one is held to.
 GOAL, LEAST = 20, 5
+# Crashes that are assumed, one in so many seconds; and the most that is claimed of what they leave.
+CRASHES, CLAIMED = {"hour": 3_600, "day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}, 0.9999
 
 
 def config(services, ports, options):
@@ -238,6 +244,19 @@ def play(world, options, dice):
     return results
 
 
+def availability(name, blind):
+    """What is left if a process crashes so often and is blind each time as it was: with the median and with the largest."""
+    def left(blind_s, every_s):
+        share = 1 - blind_s / every_s
+        # Rounded down.
+        return f"above {CLAIMED * 100:.2f} %" if share > CLAIMED else f"{int(share * 100_000) / 1000:.3f} %"
+
+    for period, every_s in CRASHES.items():
+        median_s, most_s = percentile(blind, 0.5), max(blind)
+        say(f"  one crash of `evenkeel {name}` every {period}: available {left(median_s, every_s)} (p50), {left(most_s, every_s)} (largest), "
+            f"blind {median_s * 31_536_000 / every_s:.0f} and {most_s * 31_536_000 / every_s:.0f} s a year")
+
+
 def all_resolved(world):
     time.sleep(1)
     last = {row["incident_id"]: row["state"] for row in world.read_json("out.incidents.v1")}
@@ -338,6 +357,7 @@ def run(options):
             f"{sum(alone) / sum(seen):.1f} times fewer")
         for name, blind in world.blind.items():
             say(f"{world.killed[name]} kills of `evenkeel {name}`: blind p50 {percentile(blind, 0.5):.2f} s, largest {max(blind):.2f} s")
+            availability(name, blind)
         time.sleep(2)
         check_commands(world)
         if not options.kills:

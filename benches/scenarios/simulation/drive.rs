@@ -36,9 +36,10 @@ pub struct Run {
 }
 
 /// Runs a world through an engine of one worker with the defaults; baselines are said once a minute.
-pub fn run(world: &World) -> Run {
+/// Every epoch's changes are passed to `out`, too.
+pub fn run(world: &World, out: &mut dyn FnMut(&Changes)) -> Run {
     let tuning = Tuning { baseline_every_s: 60, ..Tuning::default() };
-    let mut drive = Drive::new(world, &tuning);
+    let mut drive = Drive::new(world, &tuning, out);
     for at_s in 0..world.seconds {
         drive.second(at_s);
         if (at_s + 1) % world.epoch_s == 0 {
@@ -57,10 +58,11 @@ struct Drive<'w> {
     epoch: u64,
     run: Run,
     incidents: Incidents,
+    out: &'w mut dyn FnMut(&Changes),
 }
 
 impl<'w> Drive<'w> {
-    fn new(world: &'w World, tuning: &Tuning) -> Self {
+    fn new(world: &'w World, tuning: &Tuning, out: &'w mut dyn FnMut(&Changes)) -> Self {
         let mut drive = Self {
             world,
             engine: Engine::new(tuning, 1, Resume::default()),
@@ -78,6 +80,7 @@ impl<'w> Drive<'w> {
                 requests: 0,
             },
             incidents: Incidents::default(),
+            out,
         };
         drive.close(0);
         drive
@@ -146,6 +149,7 @@ impl<'w> Drive<'w> {
     fn hear(&mut self) {
         let Some(changes) = self.engine.wait(Duration::from_millis(100)).expect("the engine runs") else { return };
         self.take(&changes);
+        (self.out)(&changes);
     }
 
     fn take(&mut self, changes: &Changes) {

@@ -33,9 +33,33 @@ fn controls_decode() {
     let change = Control::Change { event_time_us: 1_795_246_464_300_000, by, service, what, version };
     let command_id = || "CMD-ae1ecac2c48a".to_owned();
     let [by, service, by_too, service_too] = ["ada", "checkout", "ada", "checkout"].map(str::to_owned);
-    let approve = Control::Approve { event_time_us: 1_795_246_475_000_000, by, service, command_id: command_id() };
+    let (proofs, seal) = (vec![Proof::Totp], "— example.com/gate aGVsbG8=".to_owned());
+    let approve = Control::Approve {
+        event_time_us: 1_795_246_475_000_000,
+        by,
+        service,
+        command_id: command_id(),
+        proofs: proofs.clone(),
+        seal: seal.clone(),
+    };
     let (by, service) = (by_too, service_too);
-    let reject = Control::Reject { event_time_us: 1_795_246_476_000_000, by, service, command_id: command_id() };
+    let (no_proofs, no_seal) = (Vec::new(), String::new());
+    let reject = Control::Reject {
+        event_time_us: 1_795_246_476_000_000,
+        by,
+        service,
+        command_id: command_id(),
+        proofs: no_proofs,
+        seal: no_seal,
+    };
+    let [by, service, why] = ["ada", "checkout", "nobody else is awake"].map(str::to_owned);
+    let break_glass =
+        Control::BreakGlass { event_time_us: 1_795_246_476_500_000, by, service, for_s: 1800, why, proofs, seal };
+    let sealed = break_glass.sealed_text();
+    assert!(
+        sealed.ends_with("\"proofs\":[\"totp\"],\"seal\":\"\"}\n") && sealed.contains("\"for_s\":1800"),
+        "{sealed}"
+    );
     let [by, service] = ["ada", "checkout"].map(str::to_owned);
     let resume = Control::Resume { event_time_us: 1_795_246_477_000_000, by, service };
     let documents = concat!(
@@ -54,6 +78,7 @@ fn controls_decode() {
         (apply, "apply_policy", golden!("control-apply-policy.v1.json")),
         (approve, "approve", golden!("control-approve.v1.json")),
         (reject, "reject", golden!("control-reject.v1.json")),
+        (break_glass, "break_glass", golden!("control-break-glass.v1.json")),
         (resume, "resume", golden!("control-resume.v1.json")),
         (link, "link", golden!("control-link.v1.json")),
         (unlink, "unlink", golden!("control-unlink.v1.json")),

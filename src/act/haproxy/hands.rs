@@ -3,6 +3,7 @@
 use super::map::Place;
 use super::runtime::Runtime;
 use super::server::{Server, server, servers};
+use crate::act::executor::Undone;
 use crate::ports::PortError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -27,26 +28,6 @@ pub enum Wanted {
     Trial,
     /// As configured.
     Full,
-}
-
-/// Why something was not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undone {
-    /// HAProxy is not there now: try again.
-    Later(String),
-    /// It could not be done.
-    Failed(String),
-    /// It would do harm.
-    Refused(String),
-}
-
-impl From<PortError> for Undone {
-    fn from(error: PortError) -> Self {
-        match error {
-            PortError::Retry(why) => Self::Later(why),
-            error => Self::Failed(error.to_string()),
-        }
-    }
 }
 
 /// Acts on every HAProxy that balances over the same servers.

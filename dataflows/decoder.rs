@@ -369,6 +369,8 @@ fn value_of<'r>(request: &'r Request<'_>, dimension: Dimension) -> &'r str {
         Dimension::Node => &request.node,
         Dimension::Version => &request.version,
         Dimension::Region => &request.region,
+        // The contract does not bound it, and key state is bounded: a longer one is counted as none.
+        Dimension::Tenant if request.tenant.len() > MAX_NAME_BYTES => "",
         Dimension::Tenant => &request.tenant,
     }
 }

@@ -81,16 +81,15 @@ impl Request<'_> {
 impl Checked for Request<'_> {
     fn check(&self) -> Result<(), Refusal> {
         let Self { event_time_us, status, latency_us, .. } = *self;
-        let Self { service, route, node, region, version, tenant, .. } = self;
-        let names = [service, route, node, region, version, tenant].map(|name| &**name);
+        let names = [&self.service, &self.route, &self.node, &self.region, &self.version].map(|name| &**name);
         Bounded { event_time_us, names, status, latency_us }.check()
     }
 }
 
-/// What of a request has bounds; its names are service, route, node, region, version and tenant.
+/// What of a request has bounds; its names are service, route, node, region and version.
 pub(crate) struct Bounded<'a> {
     pub event_time_us: i64,
-    pub names: [&'a str; 6],
+    pub names: [&'a str; 5],
     pub status: u16,
     pub latency_us: u32,
 }
@@ -99,8 +98,8 @@ impl<'a> Bounded<'a> {
     /// What has bounds of these parts of a request.
     #[inline(always)]
     pub fn of(event_time_us: i64, status: u16, latency_us: u32, strings: Strings<'a>) -> Self {
-        let [service, route, _, node, region, version, tenant, ..] = strings;
-        Self { event_time_us, names: [service, route, node, region, version, tenant], status, latency_us }
+        let [service, route, _, node, region, version, ..] = strings;
+        Self { event_time_us, names: [service, route, node, region, version], status, latency_us }
     }
 }
 
@@ -108,14 +107,13 @@ impl Checked for Bounded<'_> {
     #[inline(always)]
     fn check(&self) -> Result<(), Refusal> {
         check_time(self.event_time_us)?;
-        let [service, route, node, region, version, tenant] = self.names;
+        let [service, route, node, region, version] = self.names;
         check_names([
             ("service", service),
             ("route", route),
             ("node", node),
             ("region", region),
             ("version", version),
-            ("tenant", tenant),
         ])?;
         if service.is_empty() {
             return Err(Refusal::out_of_range("service is empty"));

@@ -74,3 +74,33 @@ fn who_found_no_place_is_taken_in_when_one_is_free() {
         }
     }
 }
+
+#[test]
+fn a_tenant_with_a_name_that_is_too_long_is_counted_as_none() {
+    let partition = Partition { topic: Topic::Requests, partition: 0 };
+    let mut batch = Batch::new(partition);
+    for (offset, bytes) in [(0, 256), (1, 257)] {
+        let payload = format!(
+            "{{\"event_time_us\":{START_US},\"service\":\"s\",\"tenant\":\"{}\",\"status\":200,\"latency_us\":900}}",
+            "t".repeat(bytes)
+        );
+        batch.push(offset, START_US, &[], payload.as_bytes());
+    }
+    let upper = Cut([(partition, 2)].into());
+    let epoch = |number, batches| EpochInput {
+        binding: Binding {
+            epoch: Epoch(number),
+            now_us: START_US + number as i64,
+            resume: Epoch(0),
+            upper: upper.clone(),
+        },
+        batches,
+    };
+    let tuning = Tuning { key_sets: vec![vec![Dimension::Service, Dimension::Tenant]], ..Tuning::default() };
+    let all = run(&tuning, 1, 100, Resume::default(), &[epoch(0, Vec::new()), epoch(1, vec![batch])]);
+    for tenant in ["t".repeat(256), String::new()] {
+        let id = Key::new([(Dimension::Service, "s"), (Dimension::Tenant, &tenant)]).id();
+        let record = format!("key/{id}").into_bytes();
+        assert!(all.iter().flat_map(|changes| &changes.outputs).any(|it| it.key == record), "{} bytes", tenant.len());
+    }
+}

@@ -143,7 +143,7 @@ def row(dataset, now_us, value):
             expected.update({f"cause_{dimension}": cause["key"].get(dimension) for dimension in DIMENSIONS})
             expected.update({f"cause_{part}": cause[part] for part in ("detector", "nodes", "evidence", "verdicts")})
             expected["cause_since"] = cause["since_us"]
-        elif name in ("candidates", "changes", "shared"):
+        elif name in ("candidates", "changes", "shared", "params"):
             expected[name] = json.dumps(field, separators=(",", ":"), ensure_ascii=False)
         elif name == "histogram":
             expected["buckets"], expected["counts"] = [bucket for bucket, _ in field], [count for _, count in field]

@@ -47,7 +47,7 @@ SECRET = "a key of thirty-two bytes or more"
 TEXT = {"type": "string", "minLength": 1}
 SCHEMAS = {"pager": "pagerduty", "slack": "slack", "lead": "slack", "hook": "cloudevent"}  # what each kind takes: alerts/*.json
 INCIDENTS = 2  # the number of the dataset in a log, see verify.py
-TIER_S = 60  # `after_minutes = 1` of the lead
+TIER_S = 60  # `after: 1m` of the lead
 
 
 class Hooks(BaseHTTPRequestHandler):

@@ -32,20 +32,15 @@ impl Default for Approval {
 /// Rules by service, then by kind of command; `*` stands for those without one of their own.
 pub(crate) type Approvals = BTreeMap<String, BTreeMap<String, Approval>>;
 
-/// A kind of command as policies write it.
-fn name_of(kind: CommandKind) -> String {
-    serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
 impl Tuning {
     /// Whom a command of this service and kind needs, if that is said: the service's own rules go before those for all.
     pub fn approval(&self, service: &str, kind: CommandKind) -> Option<&Approval> {
         if self.approvals.is_empty() {
             return None;
         }
-        let kind = name_of(kind);
-        let of =
-            |service: &str| self.approvals.get(service).and_then(|rules| rules.get(&kind).or_else(|| rules.get("*")));
+        let of = |service: &str| {
+            self.approvals.get(service).and_then(|rules| rules.get(kind.name()).or_else(|| rules.get("*")))
+        };
         of(service).or_else(|| of("*"))
     }
 
@@ -57,7 +52,7 @@ impl Tuning {
 
 /// Whether every rule can be met by the people there are.
 pub(crate) fn are_sound(approvals: &Approvals, roster: &Roster) -> bool {
-    let is_kind = |name: &String| name == "*" || serde_json::from_value::<CommandKind>(name.as_str().into()).is_ok();
+    let is_kind = |name: &String| name == "*" || CommandKind::ALL.iter().any(|kind| kind.name() == name);
     let can_be_met = |rule: &Approval| {
         let who = roster.people.values().filter(|person| person.has_one_of(&rule.roles)).count();
         (1..=16).contains(&rule.persons)

@@ -1,7 +1,8 @@
 //! [`Actuator`]: hears commands, acts, stores, says what came of them.
 
-use super::book::{Book, Store};
+use super::book::Book;
 use super::executor::{Executor, FIRST_PAUSE, Undone};
+use crate::embedded::Kept;
 use crate::ports::{Clock, OutputLog, PortError};
 use crate::report::Inbox;
 use evenkeel_schemas::{Command, CommandKind, Dataset, Outcome, OutcomeStatus, Topic};
@@ -27,7 +28,7 @@ pub struct Act {
 /// Carries out commands.
 pub struct Actuator<C> {
     book: Book,
-    store: Store,
+    store: Kept<Book>,
     executor: Box<dyn Executor>,
     /// The kinds that are its own; all if there are none.
     kinds: Vec<CommandKind>,
@@ -45,7 +46,7 @@ impl<C: Clock> Actuator<C> {
     /// # Errors
     /// `Fatal` if the store cannot be read.
     pub fn new(
-        store: Store,
+        store: Kept<Book>,
         executor: Box<dyn Executor>,
         kinds: Vec<CommandKind>,
         mut clock: C,

@@ -1,13 +1,12 @@
-//! [`Book`]: what the actuator knows, and the [`Store`] in which it outlives its process.
+//! [`Book`]: what the actuator knows, and where it outlives its process.
 
 use super::haproxy::Wanted;
-use crate::embedded::disk::{lock, make_directory, replace_file};
+use crate::embedded::Kept;
 use crate::ports::PortError;
 use evenkeel_schemas::{Command, CommandState, Mode, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// So many commands are remembered that came to an end here. One that comes again after so many others has a fence that is
 /// too old, or has expired.
@@ -94,52 +93,19 @@ impl Book {
         (command.expires_us < now_us).then(|| "it expired before it could be carried out".to_owned())
     }
 
+    /// Where a book outlives its process: a directory, for one actuator at a time.
+    ///
+    /// # Errors
+    /// `Fatal` if another process has it: two would both act.
+    pub fn kept_in(directory: &Path) -> Result<Kept<Self>, PortError> {
+        Kept::open(directory, "actuator")
+    }
+
     /// Remembers what came of a command, to be said.
     pub fn finish(&mut self, outcome: Outcome) {
         while self.done.len() >= MAX_DONE {
             self.done.pop_front();
         }
         self.done.push_back(Done { outcome, said: false });
-    }
-}
-
-/// A directory with the book, for one process at a time.
-#[derive(Debug)]
-pub struct Store {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Store {
-    /// Takes a directory, made if need be.
-    ///
-    /// # Errors
-    /// `Fatal` if another process has it: two would both act.
-    pub fn open(directory: &Path) -> Result<Self, PortError> {
-        make_directory(directory)?;
-        let lock = lock(directory, "actuator")?;
-        Ok(Self { path: directory.join("actuator.json"), _lock: lock })
-    }
-
-    /// The book; `None` if there is none yet.
-    ///
-    /// # Errors
-    /// `Fatal` if it cannot be read.
-    pub fn load(&self) -> Result<Option<Book>, PortError> {
-        let failed = |why: String| PortError::Fatal(format!("{}: {why}", self.path.display()));
-        match std::fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.to_string())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error.to_string())),
-        }
-    }
-
-    /// Stores the book, whole or not at all.
-    ///
-    /// # Errors
-    /// `Retry` if the disk fails.
-    pub fn save(&self, book: &Book) -> Result<(), PortError> {
-        let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
-        replace_file(&self.path, &self.path.with_extension("draft"), &bytes)
     }
 }

@@ -24,5 +24,5 @@ mod tests;
 pub mod webhook;
 
 pub use actuator::{Act, Actuator};
-pub use book::{Book, Store};
+pub use book::Book;
 pub use executor::{Executor, Undone};

@@ -4,7 +4,7 @@
 use super::kubernetes::DryRun;
 use super::scripts::Scripts;
 use super::webhook::Webhook;
-use super::{Act, Actuator, Book, Executor, Store, Undone};
+use super::{Act, Actuator, Book, Executor, Undone};
 use crate::memory::{FixedClock, MemoryLedger};
 use crate::ports::Ledger;
 use crate::post::hmac_sha256;
@@ -39,7 +39,7 @@ impl Stage {
     }
 
     fn start(&self, executor: impl Executor + 'static, kinds: &[CommandKind]) -> Actuator<FixedClock> {
-        let store = Store::open(&self.directory.join("state")).unwrap();
+        let store = Book::kept_in(&self.directory.join("state")).unwrap();
         Actuator::new(store, Box::new(executor), kinds.to_vec(), self.clock.clone()).unwrap()
     }
 
@@ -79,7 +79,14 @@ impl Drop for Stage {
     }
 }
 
-fn command(command_id: String, kind: CommandKind, target: &str, fence: u64, params: &[(&str, &str)]) -> Command {
+/// A command of the service `app`, as it is issued.
+pub(super) fn command(
+    command_id: String,
+    kind: CommandKind,
+    target: &str,
+    fence: u64,
+    params: &[(&str, &str)],
+) -> Command {
     Command {
         command_id,
         kind,
@@ -252,9 +259,9 @@ fn only_what_is_allowed_is_run_and_only_once() {
     assert!(began.elapsed() < Duration::from_secs(10));
     drop(actuator);
     // It dies while a script runs: what was begun is not run again.
-    let mut book = Store::open(&stage.directory.join("state")).unwrap().load().unwrap().unwrap();
+    let mut book = Book::kept_in(&stage.directory.join("state")).unwrap().load().unwrap().unwrap();
     book.begun = Some(command("CMD-begun".to_owned(), CommandKind::RunScript, "app", 99, &[("script", "say")]));
-    Store::open(&stage.directory.join("state")).unwrap().save(&book).unwrap();
+    Book::kept_in(&stage.directory.join("state")).unwrap().save(&book).unwrap();
     let mut actuator = stage.start(Scripts::read(&list).unwrap(), &[]);
     let acts = stage.turn(&mut actuator);
     assert_eq!(results(&acts), [(Failed, "it had begun when the actuator died: how far it came is not known")]);

@@ -2,7 +2,7 @@
 
 use super::book::Book;
 use super::decision::Decision;
-use crate::embedded::disk::{lock, make_directory, replace_file};
+use crate::embedded::disk::{lock, make_directory, read_json, replace_json};
 use crate::ports::PortError;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -46,14 +46,7 @@ impl Store {
     /// # Errors
     /// `Fatal` if it cannot be read.
     pub fn load(&self) -> Result<Option<Book>, PortError> {
-        let path = self.directory.join(BOOK);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| PortError::Fatal(format!("{}: {error}", path.display()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("reading", &path)(error)),
-        }
+        read_json(&self.directory.join(BOOK))
     }
 
     /// Writes the decisions that wait, then the book.
@@ -63,9 +56,7 @@ impl Store {
     pub fn save(&self, book: &mut Book) -> Result<(), PortError> {
         self.note(book)?;
         // A crash here has decisions said that are taken once more.
-        let path = self.directory.join(BOOK);
-        let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
-        replace_file(&path, &path.with_extension("draft"), &bytes)
+        replace_json(&self.directory.join(BOOK), book)
     }
 
     /// Writes the decisions that wait.

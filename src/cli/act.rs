@@ -6,7 +6,7 @@ use crate::act::haproxy::{Address, Hands, Haproxy, Map, Runtime, TakeOut};
 use crate::act::kubernetes::DryRun;
 use crate::act::scripts::Scripts;
 use crate::act::webhook::Webhook;
-use crate::act::{Act, Actuator, Executor, Store};
+use crate::act::{Act, Actuator, Book, Executor};
 use crate::alerts::time;
 use crate::ports::{PortError, SystemClock};
 use crate::post::CERTIFICATES;
@@ -106,8 +106,8 @@ fn executor(args: &ActArgs) -> Result<Box<dyn Executor>, PortError> {
 pub(super) fn act(args: &ActArgs, json: bool) -> Result<Ending, PortError> {
     let directory = args.log.state(args.state.as_ref(), "act")?;
     let executor = executor(args)?;
-    let (mut log, mut inbox) = (args.log.must("commands")?, args.log.inbox()?);
-    let mut actuator = Actuator::new(Store::open(&directory)?, executor, args.kinds.clone(), SystemClock)?;
+    let (mut log, mut inbox) = (args.log.must("commands")?, args.log.inbox(0)?);
+    let mut actuator = Actuator::new(Book::kept_in(&directory)?, executor, args.kinds.clone(), SystemClock)?;
     let mut is_well = true;
     loop {
         match actuator.turn(log.as_mut(), &mut inbox, if args.once { Duration::ZERO } else { WAIT }) {

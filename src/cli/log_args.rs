@@ -43,10 +43,10 @@ impl LogArgs {
         }
     }
 
-    /// To whom outcomes are said.
-    pub fn inbox(&self) -> Result<Inbox, PortError> {
+    /// To whom orders and outcomes are said; in a directory each writer has a partition of its own.
+    pub fn inbox(&self, partition: u32) -> Result<Inbox, PortError> {
         match &self.data {
-            Some(directory) => Ok(Inbox::in_directory(directory, 0)),
+            Some(directory) => Ok(Inbox::in_directory(directory, partition)),
             None => Inbox::on_kafka(self.kafka.connection()?),
         }
     }

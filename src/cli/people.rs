@@ -3,10 +3,9 @@
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
 use crate::alerts::time::rfc3339;
-use crate::gate::{Gate, Secrets, Store, server};
+use crate::gate::{Book, Gate, Secrets, server};
 use crate::ports::{Clock, OutputLog, PortError, SystemClock};
 use crate::proposals::{PARTITION, Proposals};
-use crate::report::Inbox;
 use crate::seal::{FileKey, Signer};
 use evenkeel_schemas::{
     Command, CommandState, Control, Dataset, Detector, Incident, IncidentState, MAX_GLASS_S, Topic,
@@ -251,10 +250,7 @@ impl WhoArgs {
         if let Some(totp) = &self.totp {
             return self.through_gate(&order, totp);
         }
-        let mut inbox = match &self.log.data {
-            Some(directory) => Inbox::in_directory(directory, PARTITION),
-            None => Inbox::on_kafka(self.log.kafka.connection()?)?,
-        };
+        let mut inbox = self.log.inbox(PARTITION)?;
         let payload = serde_json::to_vec(&order).expect("an order is JSON");
         inbox.send(Topic::Control, order.event_time_us(), &payload)?;
         inbox.flush()
@@ -313,13 +309,10 @@ fn gate(command: GateCommand) -> Result<Ending, PortError> {
         GateCommand::Serve { log, secrets, key, state, listen } => {
             let key = FileKey::read(&key)?;
             Secrets::read(&secrets)?;
-            let store = Store::open(&log.state(state.as_ref(), "gate")?)?;
-            let inbox = match &log.data {
-                Some(directory) => Inbox::in_directory(directory, server::PARTITION),
-                None => Inbox::on_kafka(log.kafka.connection()?)?,
-            };
+            let store = Book::kept_in(&log.state(state.as_ref(), "gate")?)?;
+            let inbox = log.inbox(server::PARTITION)?;
             tracing::info!(key = %key.key(), listen, "the gate is open; its key belongs to the roster's gates");
-            let gate = Gate { secrets, key, book: store.load()?, store, inbox };
+            let gate = Gate { secrets, key, book: store.load()?.unwrap_or_default(), store, inbox };
             let thread = super::serve(&listen, |socket: TcpListener| server::serve(socket, gate))?;
             thread.join().map_err(|_| fatal("the gate ended"))?;
             Ok(Ending::Unusable)

@@ -1,6 +1,8 @@
 //! What the streams ask of the file system, with errors that say where.
 
 use crate::ports::PortError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,23 @@ pub fn replace_file(path: &Path, draft: &Path, bytes: &[u8]) -> Result<(), PortE
     std::fs::rename(draft, path).map_err(retry("rename the draft to", path))?;
     // A crash here leaves the old file or the new one, each whole.
     sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// A document of JSON; nothing if there is no such file. `Fatal` if it cannot be read: who goes on without it would do
+/// again what was done.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, PortError> {
+    let failed = |why: String| PortError::Fatal(format!("{}: {why}", path.display()));
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Writes a document of JSON as [`replace_file`] does.
+pub fn replace_json(path: &Path, document: &impl Serialize) -> Result<(), PortError> {
+    let bytes = serde_json::to_vec(document).map_err(|error| PortError::Fatal(error.to_string()))?;
+    replace_file(path, &path.with_extension("draft"), &bytes)
 }
 
 /// The segment that begins at `base`.

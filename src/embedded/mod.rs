@@ -23,6 +23,7 @@ mod body;
 pub(crate) mod disk;
 mod frames;
 mod inputs;
+mod kept;
 mod ledger;
 mod manifest;
 mod output_log;
@@ -33,6 +34,7 @@ mod state;
 mod stream;
 
 pub use inputs::InputWriter;
+pub use kept::Kept;
 pub use ledger::{EmbeddedLedger, Limits};
 pub use output_log::{EmbeddedOutputs, bindings, last_binding};
 pub use rewrite::rewrite;

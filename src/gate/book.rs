@@ -1,13 +1,11 @@
-//! [`Book`]: which passwords were used, who failed how often; and the [`Store`] in which it outlives its process.
+//! [`Book`]: which passwords were used, who failed how often; and where that outlives its process.
 
 use super::secrets::Secrets;
-use crate::embedded::disk::{lock, make_directory, replace_file};
+use crate::embedded::Kept;
 use crate::ports::PortError;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// So many wrong passwords of a person within [`WITHIN_US`] lock them out.
 const MAX_FAILED: usize = 5;
@@ -70,6 +68,14 @@ impl Book {
         Err(denied)
     }
 
+    /// Where a book outlives its process: a directory, for one gate at a time.
+    ///
+    /// # Errors
+    /// `Fatal` if another gate has it: passwords could be used twice.
+    pub fn kept_in(directory: &Path) -> Result<Kept<Self>, PortError> {
+        Kept::open(directory, "gate")
+    }
+
     /// Whether a person is locked out.
     pub fn is_locked_out(&self, name: &str, now_us: i64) -> bool {
         let recent = |known: &Known| known.failed_us.iter().filter(|at_us| **at_us >= now_us - WITHIN_US).count();
@@ -85,46 +91,5 @@ impl Denied {
             Self::Used => "used: this one-time password was used; wait for the next one",
             Self::LockedOut => "locked_out: too many wrong one-time passwords; wait five minutes",
         }
-    }
-}
-
-/// A directory with the book.
-#[derive(Debug)]
-pub struct Store {
-    path: PathBuf,
-    /// Held while the process lives: one gate.
-    _lock: File,
-}
-
-impl Store {
-    /// Opens a directory, which may be new, for its only gate.
-    ///
-    /// # Errors
-    /// `Fatal` if it cannot be made or another gate has it.
-    pub fn open(directory: &Path) -> Result<Self, PortError> {
-        make_directory(directory)?;
-        Ok(Self { path: directory.join("gate.json"), _lock: lock(directory, "gate")? })
-    }
-
-    /// The book; an empty one if there is none yet.
-    ///
-    /// # Errors
-    /// `Fatal` if it cannot be read: going on would let passwords be used again.
-    pub fn load(&self) -> Result<Book, PortError> {
-        let wrong = |why: String| PortError::Fatal(format!("{}: {why}", self.path.display()));
-        match std::fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Book::default()),
-            Err(error) => Err(wrong(error.to_string())),
-        }
-    }
-
-    /// Writes the book; it is on disk once this returns.
-    ///
-    /// # Errors
-    /// `Retry` if the disk fails.
-    pub fn save(&self, book: &Book) -> Result<(), PortError> {
-        let bytes = serde_json::to_vec(book).map_err(|error| PortError::Fatal(error.to_string()))?;
-        replace_file(&self.path, &self.path.with_extension("draft"), &bytes)
     }
 }

@@ -26,8 +26,9 @@ fn gate(directory: &Path) -> Gate {
     std::fs::write(&secrets, line).expect("written");
     let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(&secrets, own).expect("permissions");
-    let store = Store::open(&state).expect("a store");
-    let (book, key) = (store.load().expect("a book"), FileKey::new("gate", false, [7; 32]).expect("a key"));
+    let store = Book::kept_in(&state).expect("a store");
+    let (book, key) =
+        (store.load().expect("a book").unwrap_or_default(), FileKey::new("gate", false, [7; 32]).expect("a key"));
     Gate { secrets, key, book, store, inbox: Inbox::in_directory(&directory.join("data"), PARTITION) }
 }
 

@@ -22,6 +22,6 @@ pub mod book;
 pub mod secrets;
 pub mod server;
 
-pub use book::{Book, Denied, Store};
+pub use book::{Book, Denied};
 pub use secrets::Secrets;
 pub use server::{Asked, Gate};

@@ -1,7 +1,8 @@
 //! [`Gate`]: orders with a one-time password in, sealed orders to the control topic out.
 
-use super::book::{Book, Denied, Store};
+use super::book::{Book, Denied};
 use super::secrets::Secrets;
+use crate::embedded::Kept;
 use crate::ports::{Clock, PortError, SystemClock};
 use crate::report::Inbox;
 use crate::seal::{FileKey, sign_note};
@@ -32,7 +33,7 @@ pub struct Gate {
     /// What was used.
     pub book: Book,
     /// Where that is kept.
-    pub store: Store,
+    pub store: Kept<Book>,
     /// Where orders go.
     pub inbox: Inbox,
 }

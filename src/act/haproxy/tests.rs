@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::{Address, Hands, Haproxy, Map, Runtime, TakeOut};
-use crate::act::{Act, Actuator, Store};
+use crate::act::tests::command;
+use crate::act::{Act, Actuator, Book};
 use crate::memory::{FixedClock, MemoryLedger};
 use crate::ports::{Ledger, PortError};
 use crate::report::Inbox;
@@ -59,7 +60,7 @@ impl Stage {
         let hands = Hands { runtimes: vec![Runtime { address }], take_out: self.take_out, trial_percent: 20 };
         let map =
             Map::parse(["s1=app/s1", "s2=app/s2 # with a comment", "", "web/s3=app/s3", "pair=app/s1", "pair=app/s2"]);
-        let store = Store::open(&self.directory.join("state")).unwrap();
+        let store = Book::kept_in(&self.directory.join("state")).unwrap();
         let haproxy = Box::new(Haproxy::new(map.unwrap(), hands));
         Actuator::new(store, haproxy, Vec::new(), self.clock.clone()).unwrap()
     }
@@ -83,7 +84,7 @@ impl Stage {
 
     fn issue(&mut self, kind: CommandKind, target: &str, fence: u64) -> Command {
         let id = format!("CMD-{}", self.epoch);
-        self.say(command(id, kind, target, fence))
+        self.say(command(id, kind, target, fence, &[]))
     }
 
     fn orders(&self) -> Vec<String> {
@@ -98,27 +99,6 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn command(command_id: String, kind: CommandKind, target: &str, fence: u64) -> Command {
-    Command {
-        command_id,
-        kind,
-        target: target.to_owned(),
-        service: "app".to_owned(),
-        incident_id: "INC-1".to_owned(),
-        mode: Mode::Auto,
-        reason: String::new(),
-        at_us: NOW_US,
-        expires_us: NOW_US + 60_000_000,
-        state: CommandState::Issued,
-        detail: String::new(),
-        decided_us: NOW_US,
-        fence,
-        by: String::new(),
-        params: BTreeMap::new(),
-        undo: false,
     }
 }
 
@@ -207,7 +187,7 @@ fn one_that_is_not_its_to_carry_out_is_left() {
         (CommandState::Issued, Mode::Observe),
     ] {
         let id = format!("CMD-{state:?}-{mode:?}");
-        stage.say(Command { state, mode, ..command(id, TripCircuit, "s1", 1) });
+        stage.say(Command { state, mode, ..command(id, TripCircuit, "s1", 1, &[]) });
     }
     assert_eq!((stage.turn(&mut actuator), stage.orders()), (vec![], vec![]));
 }
@@ -216,7 +196,7 @@ fn one_that_is_not_its_to_carry_out_is_left() {
 fn what_is_late_or_overtaken_is_refused() {
     let mut stage = Stage::new("late", &["s1", "s2", "s3"]);
     let mut actuator = stage.start();
-    let expired = Command { expires_us: NOW_US + 5, ..command("CMD-late".to_owned(), TripCircuit, "s1", 1) };
+    let expired = Command { expires_us: NOW_US + 5, ..command("CMD-late".to_owned(), TripCircuit, "s1", 1, &[]) };
     stage.say(expired);
     stage.clock.set(NOW_US + 6);
     let acts = stage.turn(&mut actuator);
@@ -372,7 +352,7 @@ fn a_wrong_map_is_found_at_the_start_and_says_how_to_write_it() {
         let error = hands.look(Map::parse([line]).unwrap().places()).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
-    let two = (Store::open(&stage.directory.join("state")), Store::open(&stage.directory.join("state")));
+    let two = (Book::kept_in(&stage.directory.join("state")), Book::kept_in(&stage.directory.join("state")));
     assert!(two.0.is_ok() && matches!(two.1, Err(PortError::Fatal(_))), "two would both act");
 }
 

@@ -13,6 +13,7 @@ pub mod encode;
 pub mod gate;
 pub mod http;
 pub mod kafka;
+pub mod mask;
 pub mod memory;
 pub mod metrics;
 pub mod pages;

@@ -113,6 +113,7 @@ step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$ev
 step "policies: applied under load, gone back from, refused, replayed" \
   env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
 step "policies: their JSON Schemas, by another validator" env EVENKEEL_BIN="$evenkeel" python3 tests/policy_schema.py
+step "personal data: masked before it is kept, in no file then" env EVENKEEL_BIN="$evenkeel" python3 tests/masks.py
 step "people who decide: two persons, one-time passwords, a broken glass, who is on call" \
   env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/people.py
 

@@ -75,7 +75,7 @@ def main():
         evenkeel("policy", "diff", str(shop), *PLACE)
         documents = evenkeel("policy", "get", *PLACE)
         expect({it["kind"] for it in documents} == {"Detector", "SLO", "RecoveryPolicy", "Roster", "Maintenance",
-                                                   "Receiver", "Silence", "Signal"}, f"{documents}")
+                                                   "Receiver", "Silence", "Signal", "MaskRule"}, f"{documents}")
 
         recovery = shop / "recovery.yaml"
         recovery.write_text(recovery.read_text().replace("cooldown: 60s", "cooldown: 45s"))

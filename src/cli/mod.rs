@@ -112,9 +112,9 @@ enum Command {
     Generate(GenerateArgs),
     /// Ship lines from TCP, a file or standard input (`-`) to a topic.
     #[command(
-        after_help = "Example:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092"
+        after_help = "Examples:\n  evenkeel ship --listen 127.0.0.1:5514 --topic req.events.v1 --brokers 127.0.0.1:9092\n  evenkeel ship --file access.log --follow --topic req.events.v1 --brokers 127.0.0.1:9092 --masks policies/ --mask-key mask.key"
     )]
-    Ship(ShipArgs),
+    Ship(traffic::ShipArgs),
     /// Check, test, compare and apply policies: limits of detectors, objectives and recovery as YAML documents.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -256,31 +256,6 @@ struct GenerateArgs {
     events_per_record: u32,
 }
 
-#[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("from").required(true).args(["listen", "file", "stdin"])))]
-struct ShipArgs {
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    /// Take lines from every connection to this address.
-    #[arg(long)]
-    listen: Vec<String>,
-    /// Take lines from this file.
-    #[arg(long)]
-    file: Option<PathBuf>,
-    /// Go on at the end of the file, as lines are appended.
-    #[arg(long, requires = "file")]
-    follow: bool,
-    /// `-`: take lines from standard input.
-    #[arg(value_parser = ["-"])]
-    stdin: Option<String>,
-    /// The topic.
-    #[arg(long)]
-    topic: String,
-    /// Write into this data directory instead of a broker.
-    #[arg(long, conflicts_with = "brokers")]
-    data: Option<PathBuf>,
-}
-
 /// How a command ended that did what it was asked to.
 enum Ending {
     Well,
@@ -292,6 +267,7 @@ enum Ending {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.manner.log);
+    end_quietly_with_the_reader();
     let json = cli.manner.output == View::Json;
     exit(match cli.command {
         Command::Demo(args) => offline::demo(args, json),
@@ -315,6 +291,7 @@ pub fn main() -> ExitCode {
 pub fn cold_main(open: OpenStore) -> ExitCode {
     let cli = ColdCli::parse();
     start_log(&cli.manner.log);
+    end_quietly_with_the_reader();
     exit(cli.command.run(open, cli.manner.output == View::Json))
 }
 
@@ -328,6 +305,19 @@ fn exit(ending: Result<Ending, PortError>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Whoever reads standard output may stop, as `head` does: that is no fault, and ends the process as other tools end.
+fn end_quietly_with_the_reader() {
+    const BY_SIGPIPE: i32 = 128 + 13;
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_printing = |why: &str| why.starts_with("failed printing to stdout") && why.contains("Broken pipe");
+        if panic.payload_as_str().is_some_and(is_printing) {
+            std::process::exit(BY_SIGPIPE);
+        }
+        otherwise(panic);
+    }));
 }
 
 /// Log lines on standard error: text on a terminal, JSON elsewhere.

@@ -1,15 +1,19 @@
 //! Commands that make or move input: generate, ship.
 
-use super::{Ending, GenerateArgs, ShipArgs, fatal, io_error};
+use super::{Ending, GenerateArgs, KafkaArgs, fatal, io_error};
 use crate::embedded::InputWriter;
 use crate::encode::Rewriter;
 use crate::kafka::{RecordProducer, topics};
+use crate::mask::Masks;
+use crate::policy::{Policies, Spec};
 use crate::ports::{Clock, PortError, SystemClock};
 use crate::ship::{EmbeddedSink, Input, KafkaSink, ShipOptions, Sink, ship as ship_lines, stop_signal};
 use crate::shop::{Plan, Shop};
+use evenkeel_dataflows::Tuning;
 use evenkeel_schemas::{Partition, Topic};
 use serde_json::json;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often records are made while time goes by.
@@ -129,7 +133,53 @@ pub(super) fn generate(args: GenerateArgs, json: bool) -> Result<Ending, PortErr
     Ok(Ending::Well)
 }
 
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("from").required(true).args(["listen", "file", "stdin"])))]
+pub(super) struct ShipArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// Take lines from every connection to this address.
+    #[arg(long)]
+    listen: Vec<String>,
+    /// Take lines from this file.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Go on at the end of the file, as lines are appended.
+    #[arg(long, requires = "file")]
+    follow: bool,
+    /// `-`: take lines from standard input.
+    #[arg(value_parser = ["-"])]
+    stdin: Option<String>,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// Write into this data directory instead of a broker.
+    #[arg(long, conflicts_with = "brokers")]
+    data: Option<PathBuf>,
+    /// Replace in every line what the MaskRules of these policies find, before it is sent. May be repeated.
+    #[arg(long, value_name = "FILE|DIR")]
+    masks: Vec<PathBuf>,
+    /// The key that pseudonyms follow from, 16 bytes or more.
+    #[arg(long, requires = "masks", value_name = "FILE")]
+    mask_key: Option<PathBuf>,
+}
+
+/// What is replaced in lines.
+fn masks(args: &ShipArgs) -> Result<Masks, PortError> {
+    let policies = Policies::read(&args.masks, &Tuning::default())?.sound()?;
+    let rules = policies.documents.into_iter().filter_map(|document| match document.spec {
+        Spec::Mask(rule) => Some(rule),
+        _ => None,
+    });
+    let rules = rules.collect::<Vec<_>>();
+    if rules.is_empty() && !args.masks.is_empty() {
+        return Err(fatal("there is no MaskRule among these policies: what is to be replaced?"));
+    }
+    Masks::new(rules, args.mask_key.as_deref())
+}
+
 pub(super) fn ship(args: ShipArgs) -> Result<Ending, PortError> {
+    let options = ShipOptions { masks: masks(&args)?, ..ShipOptions::default() };
     let sink: Box<dyn Sink> = match &args.data {
         Some(directory) => {
             let topic = Topic::from_name(&args.topic).ok_or_else(|| fatal(unknown_topic(&args.topic)))?;
@@ -144,7 +194,7 @@ pub(super) fn ship(args: ShipArgs) -> Result<Ending, PortError> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| fatal(format!("starting the runtime: {error}")))?;
-    let shipped = runtime.block_on(async { ship_lines(input, sink, ShipOptions::default(), stop_signal()?).await });
+    let shipped = runtime.block_on(async { ship_lines(input, sink, options, stop_signal()?).await });
     runtime.shutdown_background();
     let report = shipped.map_err(|error| fatal(format!("ship: {error}")))?;
     Ok(if report.delivered == report.lines { Ending::Well } else { Ending::NotWell })

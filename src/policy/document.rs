@@ -3,6 +3,7 @@
 use super::actions;
 use super::fault::{Faults, Place};
 use super::fields::{Fields, choice, service, share_ppm, text, time_us};
+use super::mask;
 use super::people;
 use super::receiver;
 use super::scenario::{self, Scenario};
@@ -11,6 +12,7 @@ use super::signal::{self, Signal};
 use super::tuned::{self, Setting};
 use super::yaml::{Node, Value};
 use crate::alerts::{Receiver, Silence};
+use crate::mask::MaskRule;
 use serde_json::{Value as Json, json};
 
 /// What documents say of their version.
@@ -34,7 +36,7 @@ const fn kind(name: &'static str, about: &'static str, part: &'static str, field
 }
 
 /// Kinds that something stands behind.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     kind("Detector", "Limits of detectors, for all services.", "detection", &[]),
     kind("SLO", "The share of requests that should be good.", "", &OBJECTIVE),
     kind("RecoveryPolicy", "What is done with commands, and the times they go by.", "recovery", &RECOVERY),
@@ -44,6 +46,7 @@ pub const KINDS: [Kind; 9] = [
     kind("Receiver", "Somebody who is told of incidents.", "", &receiver::FIELDS),
     kind("Silence", "What nobody is told for a while.", "", &receiver::SILENCE),
     kind("Signal", "A series that is compared with its own past, and whether it pages.", "", &signal::FIELDS),
+    kind("MaskRule", "Personal data that is replaced in lines before they are kept.", "", &mask::FIELDS),
 ];
 
 const NAMES: [&str; KINDS.len()] = {
@@ -136,6 +139,8 @@ pub enum Spec {
     Silence(Box<Silence>),
     /// A series that is compared with its own past.
     Signal(Signal),
+    /// Personal data that is replaced in lines.
+    Mask(MaskRule),
     /// What is expected of the others.
     Scenario(Box<Scenario>),
 }
@@ -204,6 +209,7 @@ fn read_spec(kind: &Kind, name: &str, node: &Node, faults: &mut Faults) -> Optio
         "Maintenance" => maintenance(&fields, faults),
         "Receiver" => Some(Spec::Receiver(Box::new(receiver::receiver(&fields, name, faults)?))),
         "Silence" => Some(Spec::Silence(Box::new(receiver::silence(&fields, name, faults)?))),
+        "MaskRule" => Some(Spec::Mask(mask::rule(&fields, name, faults)?)),
         "Signal" => Some(Spec::Signal(Signal::read(&fields)?)),
         _ => Some(Spec::Scenario(Box::new(Scenario::read(&fields, faults)?))),
     }

@@ -22,6 +22,7 @@
 //! | `Maintenance` | an interval in which nothing is said of a service | next epoch; stays when the document goes |
 //! | `Receiver` | somebody whom `evenkeel alert` tells of incidents | within seconds |
 //! | `Silence` | alerts that nobody is told of for a while | within seconds |
+//! | `MaskRule` | what `evenkeel ship` replaces in lines before they are kept | when it starts |
 //! | `Scenario` | nothing: it is played by `evenkeel policy test` | |
 //!
 //! # Decision
@@ -36,6 +37,7 @@ pub mod document;
 pub mod fault;
 pub mod fields;
 pub mod import;
+pub mod mask;
 pub mod people;
 pub mod place;
 pub mod play;

@@ -79,6 +79,18 @@ impl Policies {
         Ok(policies)
     }
 
+    /// Those of which nothing is wrong.
+    ///
+    /// # Errors
+    /// `Fatal`: what is wrong, one line a fault.
+    pub fn sound(self) -> Result<Self, PortError> {
+        if self.faults.is_empty() {
+            return Ok(self);
+        }
+        let faults = self.faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Err(PortError::Fatal(faults.join("\n")))
+    }
+
     /// Adds the documents of one file's text; they are to be checked then.
     pub fn add(&mut self, file: &str, text: &[u8]) {
         let mut faults = Faults::of(file);

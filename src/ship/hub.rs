@@ -3,6 +3,7 @@
 use super::lines::{Framed, Framer};
 use super::sink::{Delivery, Sink};
 use super::{Report, ShipOptions};
+use crate::mask::Masks;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,12 @@ pub(super) enum Patience {
 }
 
 pub(super) struct Hub {
-    options: ShipOptions,
+    max_line_bytes: usize,
     shared: Mutex<Shared>,
 }
 
 struct Shared {
+    masks: Masks,
     sink: Box<dyn Sink>,
     counts: Report,
     /// How much was delivered when that was last found to have grown, and when.
@@ -34,12 +36,13 @@ struct Shared {
 
 impl Hub {
     pub(super) fn new(sink: Box<dyn Sink>, options: ShipOptions) -> Self {
-        let shared = Shared { sink, counts: Report::default(), delivering: (0, Instant::now()) };
-        Self { options, shared: Mutex::new(shared) }
+        let ShipOptions { max_line_bytes, masks } = options;
+        let shared = Shared { masks, sink, counts: Report::default(), delivering: (0, Instant::now()) };
+        Self { max_line_bytes, shared: Mutex::new(shared) }
     }
 
     pub(super) fn max_line_bytes(&self) -> usize {
-        self.options.max_line_bytes
+        self.max_line_bytes
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Report)) {
@@ -50,7 +53,13 @@ impl Hub {
     pub(super) fn report(&self) -> Report {
         let mut shared = self.shared();
         let progress = shared.sink.progress();
-        Report { delivered: progress.delivered, lost: progress.lost, ..shared.counts }
+        let masked = shared.masks.counts().map(|(_, count)| count).sum();
+        Report { delivered: progress.delivered, lost: progress.lost, masked, ..shared.counts }
+    }
+
+    /// Logs how often each rule found something.
+    pub(super) fn log_masks(&self) {
+        self.shared().masks.counts().for_each(|(rule, found)| tracing::info!(rule, found, "masked"));
     }
 
     pub(super) fn flush(&self, within: Duration) {
@@ -83,7 +92,8 @@ impl Hub {
             }
         };
         self.count(|counts| counts.lines += 1);
-        while !self.settled(line, patience) {
+        let line = self.shared().masks.apply(line);
+        while !self.settled(&line, patience) {
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }

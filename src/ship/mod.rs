@@ -7,7 +7,7 @@
 //! | [`sink`] | where lines go: Kafka, through a bounded buffer |
 //! | `hub` | what happens when the buffer is full, and the counts |
 //!
-//! Every line is its own record, sent at once, byte for byte. Delivery: at least once while this process lives, in order
+//! Every line is its own record, sent at once, byte for byte, but for what [`crate::mask`] was told to replace. Delivery: at least once while this process lives, in order
 //! per input as far as the topic has one partition. Law: `lines = delivered + lost + dropped + refused + too_long +
 //! those in the buffer`; the last are reported as `unsent` at the end.
 //!
@@ -22,6 +22,7 @@ pub mod intake;
 pub mod lines;
 pub mod sink;
 
+use crate::mask::Masks;
 use hub::Hub;
 use std::io;
 use std::path::PathBuf;
@@ -58,15 +59,16 @@ pub enum Input {
 }
 
 /// How lines are read.
-#[derive(Clone, Copy, Debug)]
 pub struct ShipOptions {
     /// Longer lines are left out and counted, bytes.
     pub max_line_bytes: usize,
+    /// What is replaced in lines.
+    pub masks: Masks,
 }
 
 impl Default for ShipOptions {
     fn default() -> Self {
-        Self { max_line_bytes: MAX_LINE_BYTES }
+        Self { max_line_bytes: MAX_LINE_BYTES, masks: Masks::default() }
     }
 }
 
@@ -85,6 +87,8 @@ pub struct Report {
     pub refused: u64,
     /// Lines longer than allowed.
     pub too_long: u64,
+    /// Personal data that was replaced.
+    pub masked: u64,
     /// Connections so far.
     pub connections: u64,
     /// Connections now.
@@ -108,6 +112,7 @@ impl Report {
             lost = self.lost,
             refused = self.refused,
             too_long = self.too_long,
+            masked = self.masked,
             connections = self.connections,
             open_connections = self.open_connections,
             refused_connections = self.refused_connections,
@@ -135,6 +140,7 @@ pub async fn ship(
     hub.flush(FLUSH_WITHIN);
     let report = hub.report();
     report.log("ends");
+    hub.log_masks();
     ended.map(|()| report)
 }
 

@@ -31,7 +31,7 @@ impl Sink for Bounded {
 fn run(input: Input, room: usize, stop_after: Duration) -> (Report, Vec<String>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Box::new(Bounded { room, lines: Arc::clone(&lines) });
-    let options = ShipOptions { max_line_bytes: 20 };
+    let options = ShipOptions { max_line_bytes: 20, ..ShipOptions::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report =
         runtime.block_on(ship(input, sink, options, async move { tokio::time::sleep(stop_after).await })).unwrap();

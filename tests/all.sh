@@ -145,6 +145,14 @@ else
     env EVENKEEL_BIN="$evenkeel" python3 tests/actuators.py
 fi
 
+# Building the API server takes minutes.
+if why=$(missing go openssl) || { [ ! -e "$(tests/kubernetes/cluster.py)" ] && why="not built yet; with LONG=1 it is" && [ "${LONG:-}" != 1 ]; }; then
+  skip "a real Kubernetes API server" "$why"
+else
+  step "a real Kubernetes API server: scaled, rolled back, evicted, drained and given back, each once" \
+    env EVENKEEL_BIN="$evenkeel" python3 tests/kubernetes/closed.py
+fi
+
 if why=$(missing haproxy kcat) || { [ -z "${KAFKA_BOOTSTRAP:-}" ] && why=$(missing java mvn); }; then
   skip "HAProxy loop" "$why"
 else

@@ -1,7 +1,7 @@
 //! Webhooks, scripts and documents for Kubernetes, over crashes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::kubernetes::DryRun;
+use super::kubernetes::{DryRun, Requests};
 use super::scripts::Scripts;
 use super::webhook::Webhook;
 use super::{Act, Actuator, Book, Executor, Undone};
@@ -319,7 +319,7 @@ fn a_list_of_scripts_that_would_not_be_safe_is_not_taken() {
 fn requests_to_kubernetes_are_written_down() {
     let mut stage = Stage::new("kubernetes");
     let requests = stage.directory.join("requests");
-    let dry_run = DryRun::new(requests.clone(), "shop", "registry.example/{service}").unwrap();
+    let dry_run = DryRun::new(requests.clone(), Requests::new("shop", "registry.example/{service}").unwrap()).unwrap();
     let mut actuator = stage.start(dry_run, &[]);
     let digest = format!("sha256:{}", "a".repeat(64));
     stage.issue(CommandKind::Scale, "app", 1, &[("replicas", "4")]);
@@ -339,7 +339,7 @@ fn requests_to_kubernetes_are_written_down() {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     let path = |id: u32| read(id)["path"].as_str().unwrap().to_owned();
-    assert_eq!(path(0), "/apis/apps/v1/namespaces/shop/deployments/app?fieldManager=evenkeel&force=true");
+    assert_eq!(path(0), "/apis/apps/v1/namespaces/shop/deployments/app?fieldManager=evenkeel-replicas&force=true");
     assert_eq!(read(0)["body"]["spec"]["replicas"], 4);
     assert_eq!(
         (path(1).as_str(), &read(1)["body"]["kind"]),

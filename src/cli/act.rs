@@ -3,7 +3,7 @@
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
 use crate::act::haproxy::{Address, Hands, Haproxy, Map, Runtime, TakeOut};
-use crate::act::kubernetes::DryRun;
+use crate::act::kubernetes::{Api, DryRun, Requests};
 use crate::act::scripts::Scripts;
 use crate::act::webhook::Webhook;
 use crate::act::{Act, Actuator, Book, Executor};
@@ -37,6 +37,10 @@ pub(super) struct ActArgs {
     /// Run the scripts that this file allows (TOML: name, program, args as patterns, timeout_s), without a shell.
     #[arg(long, group = "executor", value_name = "FILE")]
     scripts: Option<PathBuf>,
+    /// Make requests to this Kubernetes API server, e.g. https://kubernetes.default.svc with the token of a service account
+    /// that may patch Deployments and Nodes and evict Pods.
+    #[arg(long, group = "executor", value_name = "URL")]
+    kubernetes: Option<String>,
     /// Write the requests to a Kubernetes API server into this directory, and make none.
     #[arg(long, group = "executor", value_name = "DIR")]
     kubernetes_dry_run: Option<PathBuf>,
@@ -46,7 +50,10 @@ pub(super) struct ActArgs {
     /// What a webhook's requests are signed with.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Certificates (PEM) that a webhook is trusted by.
+    /// The token for Kubernetes.
+    #[arg(long, default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token", value_name = "FILE")]
+    token_file: PathBuf,
+    /// Certificates (PEM) that a webhook, or Kubernetes, is trusted by.
     #[arg(long, default_value = CERTIFICATES, value_name = "FILE")]
     ca_file: PathBuf,
     /// The namespace of Deployments and Pods.
@@ -89,8 +96,12 @@ fn executor(args: &ActArgs) -> Result<Box<dyn Executor>, PortError> {
     if let Some(path) = &args.scripts {
         return Ok(Box::new(Scripts::read(path)?));
     }
+    let requests = || Requests::new(&args.namespace, &args.repository);
+    if let Some(url) = &args.kubernetes {
+        return Ok(Box::new(Api::new(url, &args.token_file, &args.ca_file, requests()?)?));
+    }
     if let Some(directory) = &args.kubernetes_dry_run {
-        return Ok(Box::new(DryRun::new(directory.clone(), &args.namespace, &args.repository)?));
+        return Ok(Box::new(DryRun::new(directory.clone(), requests()?)?));
     }
     let file = args.map_file.as_deref().map(Map::text_of).transpose()?.unwrap_or_default();
     let map = Map::parse(file.lines().chain(args.map.iter().map(String::as_str)))?;

@@ -1,4 +1,4 @@
-//! [`Client`]: tells others something over HTTP, as JSON or as a signed CloudEvent, and knows what their answers mean.
+//! [`Client`]: tells others something over HTTP, or asks them, as JSON or as a signed CloudEvent, and knows what their answers mean.
 
 mod signature;
 
@@ -42,6 +42,14 @@ impl Client {
         Ok(Self(ureq::Agent::from(config.build())))
     }
 
+    /// Gets what is at a URL, cut to `max_bytes`.
+    ///
+    /// # Errors
+    /// Says whether it is worth another try.
+    pub fn get(&self, url: &str, max_bytes: u64) -> Result<String, Undelivered> {
+        answer(self.0.get(url).call(), max_bytes)
+    }
+
     /// Posts JSON; returns the answer, cut to 4 KiB.
     ///
     /// # Errors
@@ -64,13 +72,20 @@ impl Client {
 }
 
 fn send(request: ureq::RequestBuilder<ureq::typestate::WithBody>, body: String) -> Result<String, Undelivered> {
+    answer(request.send(body), MAX_ANSWER_BYTES)
+}
+
+fn answer(
+    answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    max_bytes: u64,
+) -> Result<String, Undelivered> {
     // A URL may hold a secret, as Slack's do: it is not said.
-    let mut answer = request.send(body).map_err(|error| Undelivered::Retry(error.to_string()))?;
+    let mut answer = answer.map_err(|error| Undelivered::Retry(error.to_string()))?;
     let status = answer.status().as_u16();
     let mut bytes = Vec::new();
     let reader = answer.body_mut().as_reader();
     // An answer that breaks off is one all the same: its status was read.
-    let _ = std::io::Read::read_to_end(&mut std::io::Read::take(reader, MAX_ANSWER_BYTES), &mut bytes);
+    let _ = std::io::Read::read_to_end(&mut std::io::Read::take(reader, max_bytes), &mut bytes);
     let said = String::from_utf8_lossy(&bytes).trim().to_owned();
     if (200..300).contains(&status) {
         return Ok(said);

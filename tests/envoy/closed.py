@@ -8,7 +8,7 @@ left alone. A server of `app` fails and heals. Expected: Envoy shows it as unhea
 ends there; it is tried while it still fails, and taken out again; it is tried when it is well, and brought back; users see a
 fifth of the failures of those beside them, or less. `evenkeel act` is killed (SIGKILL) once it was drained, and another one goes
 on. Both servers of version 2 of `web` fail: its requests are moved to version 1, half of them and then all but a twentieth, and back
-by the same steps. Each command is answered once, and seen by Envoy. Exit 0: all as expected; 1: not, and why. 75 s.
+by the same steps. Each command is answered once, and seen by Envoy. Exit 0: all as expected; 1: not, and why. 85 s.
 """
 import argparse
 import contextlib

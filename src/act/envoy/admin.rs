@@ -95,8 +95,7 @@ impl Cluster {
             }
         }
         let is_wanted = |address: &String| hosts.iter().any(|host| host.address == *address);
-        // With few or none beyond what is wanted, this is seldom more than one pass.
-        let other = (self.hosts.len() > hosts.len()).then(|| self.hosts.keys().find(|address| !is_wanted(address)));
-        other.flatten().map(|address| format!("{address} is there yet"))
+        let mut others = self.hosts.keys().filter(|_| self.hosts.len() > hosts.len());
+        others.find(|address| !is_wanted(address)).map(|address| format!("{address} is there yet"))
     }
 }

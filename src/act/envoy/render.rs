@@ -110,10 +110,10 @@ fn draft<'a>(endpoint: &'a Endpoint, overlay: &Overlay, trial_percent: u32) -> D
     let node = overlay.nodes.get(&endpoint.node).copied().unwrap_or_default();
     let status = match endpoint.status.as_str() {
         _ if node.circuit == Circuit::Open => "UNHEALTHY",
+        "UNKNOWN" | "HEALTHY" | "DEGRADED" if node.is_drained => "DRAINING",
+        "UNKNOWN" => "HEALTHY",
         // Whom the operator took out is not brought in.
-        status if !is_healthy(status) => status,
-        _ if node.is_drained => "DRAINING",
-        _ => "HEALTHY",
+        status => status,
     };
     let percent = if node.circuit == Circuit::HalfOpen { trial_percent } else { 100 };
     Draft { endpoint, node, status, share: endpoint.share * u128::from(percent) }

@@ -107,17 +107,12 @@ impl Envoy {
     /// Brings Envoy to what is wanted of a service; whether that was news.
     fn bring(&self, service: &str, rendered: &Rendered, before: &[Cluster]) -> Result<bool, Undone> {
         let path = file(&self.watched, service);
-        let old = std::fs::read(&path).ok();
-        let is_news = old.as_deref() != Some(rendered.bytes.as_slice());
+        let is_news = std::fs::read(&path).ok().as_deref() != Some(rendered.bytes.as_slice());
         if is_news {
             write(&path, &rendered.bytes)?;
         }
         // A crash here finds it written when the command is handed over again.
-        self.see(service, rendered, before).inspect_err(|_| {
-            // What has failed is not to come about later, when Envoy is started anew.
-            let taken_back = old.filter(|_| is_news).map_or(Ok(()), |old| write(&path, &old));
-            taken_back.unwrap_or_else(|error| tracing::error!(service, %error, "what Envoy did not take stays"));
-        })?;
+        self.see(service, rendered, before)?;
         Ok(is_news)
     }
 
@@ -174,7 +169,9 @@ impl Executor for Envoy {
             return Err(Undone::Later(format!("no Envoy that is asked has a cluster {service}")));
         }
         may_be(command, &rendered, &endpoints, &before)?;
-        let is_news = self.bring(service, &rendered, &before)?;
+        let brought = self.bring(service, &rendered, &before);
+        // What has failed is not to come about later: what was wanted before is written anew at once.
+        let is_news = brought.inspect_err(|_| self.looked_at = None)?;
         let detail = words(command, &rendered, is_news, envoys);
         self.services.insert(service.clone(), endpoints);
         match wanted.is_empty() {

@@ -286,16 +286,20 @@ fn a_command_is_carried_out_once_whenever_the_process_dies() {
 #[test]
 fn what_envoy_does_not_take_has_failed_and_is_taken_back() {
     let mut play = Play::new("envoy-rejects");
-    play.act(CloseCircuit, "s1", 1, &[]);
+    let mut actuator = play.start();
+    play.stage.issue(CloseCircuit, "s1", 1, &[]);
+    assert_eq!(play.turn(&mut actuator)[0].0, Applied);
     let before = std::fs::read(play.path()).unwrap();
     play.world.lock().unwrap().rejects = Some(0);
+    play.stage.issue(TripCircuit, "s1", 2, &[]);
     let why = "Envoy rejected the file: its log says why".to_owned();
-    assert_eq!(play.act(TripCircuit, "s1", 2, &[]), (Failed, why));
+    assert_eq!(play.turn(&mut actuator), [(Failed, why)]);
+    assert_eq!(std::fs::read(play.path()).unwrap(), before);
+    drop(actuator);
     play.world.lock().unwrap().rejects = None;
     play.world.lock().unwrap().is_blind = true;
     let (status, why) = play.act(TripCircuit, "s1", 3, &[]);
     assert_eq!((status, why.as_str()), (Failed, "Envoy did not take it within 5s: s1 is HEALTHY, weight 2"));
-    assert_eq!(std::fs::read(play.path()).unwrap(), before);
     assert!(play.start().book().overlays.is_empty());
 }
 

@@ -82,8 +82,8 @@ enum Command {
     /// Tell receivers of incidents: Alertmanager, PagerDuty, Slack, webhooks; serve what amtool and a status page ask for.
     #[command(after_help = ALERT_EXAMPLES)]
     Alert(alert::AlertArgs),
-    /// Carry out commands at HAProxy, at Envoy, by a webhook, by allow-listed scripts, or as documents for Kubernetes; answer what came
-    /// of each.
+    /// Carry out commands at HAProxy, at Envoy, by a webhook, by allow-listed scripts, or as documents for Kubernetes; answer
+    /// what came of each.
     #[command(after_help = ACT_EXAMPLES)]
     Act(act::ActArgs),
     #[command(flatten)]

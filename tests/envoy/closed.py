@@ -6,9 +6,10 @@
 Two services, each behind an Envoy whose endpoints evenkeel looks after and, with the same servers and load, behind one that is
 left alone. A server of `app` fails and heals. Expected: Envoy shows it as unhealthy soon, and from then on nobody's request
 ends there; it is tried while it still fails, and taken out again; it is tried when it is well, and brought back; users see a
-fifth of the failures of those beside them, or less. `evenkeel act` is killed (SIGKILL) once it was drained, and another one goes
-on. Both servers of version 2 of `web` fail: its requests are moved to version 1, half of them and then all but a twentieth, and back
-by the same steps. Each command is answered once, and seen by Envoy. Exit 0: all as expected; 1: not, and why. 85 s.
+fifth of the failures of those beside them, or less. `evenkeel act` is killed (SIGKILL) once the server was taken out, and another
+one goes on. Both servers of version 2 of `web` fail: its requests are moved to version 1, half of them and then all but a
+twentieth, and back by the same steps. Each command is answered once, and seen by Envoy. Exit 0: all as expected; 1: not, and why.
+85 s.
 """
 import argparse
 import contextlib

@@ -161,6 +161,9 @@ else
     env EVENKEEL_BIN="$evenkeel" python3 tests/haproxy/closed.py
 fi
 
+step "Envoy loop, closed: a server that fails is taken out, tried and brought back, and requests are moved by steps" \
+  env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/envoy/closed.py
+
 if why=$(missing psql kcat java mvn); then
   skip "PostgreSQL and Debezium" "$why"
 else

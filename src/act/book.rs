@@ -1,5 +1,6 @@
 //! [`Book`]: what the actuator knows, and where it outlives its process.
 
+use super::envoy::Overlay;
 use super::haproxy::Wanted;
 use crate::embedded::Kept;
 use crate::ports::PortError;
@@ -38,6 +39,9 @@ pub struct Book {
     pub fences: BTreeMap<String, u64>,
     /// What is wanted of HAProxy's servers of a target, where that is not as configured.
     pub wanted: BTreeMap<String, Wanted>,
+    /// What is wanted of a service's endpoints at Envoy, where that is not as the operator has them.
+    #[serde(default)]
+    pub overlays: BTreeMap<String, Overlay>,
     /// Commands that wait, in the order in which they came.
     pub waiting: VecDeque<Command>,
     /// The command that was being carried out, if it may not be carried out again.

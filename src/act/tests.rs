@@ -21,35 +21,47 @@ use std::time::Duration;
 
 use OutcomeStatus::{Applied, Failed, Refused};
 
-const NOW_US: i64 = 1_795_246_472_000_000;
+pub(super) const NOW_US: i64 = 1_795_246_472_000_000;
 
-struct Stage {
-    directory: PathBuf,
+pub(super) struct Stage {
+    pub directory: PathBuf,
     ledger: MemoryLedger,
-    clock: FixedClock,
+    pub clock: FixedClock,
     epoch: u64,
 }
 
 impl Stage {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("evenkeel-do-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         Self { directory, ledger: MemoryLedger::default(), clock: FixedClock::new(NOW_US), epoch: 0 }
     }
 
-    fn start(&self, executor: impl Executor + 'static, kinds: &[CommandKind]) -> Actuator<FixedClock> {
+    pub(super) fn start(&self, executor: impl Executor + 'static, kinds: &[CommandKind]) -> Actuator<FixedClock> {
         let store = Book::kept_in(&self.directory.join("state")).unwrap();
         Actuator::new(store, Box::new(executor), kinds.to_vec(), self.clock.clone()).unwrap()
     }
 
-    fn turn(&self, actuator: &mut Actuator<FixedClock>) -> Vec<Act> {
+    pub(super) fn turn(&self, actuator: &mut Actuator<FixedClock>) -> Vec<Act> {
         let mut inbox = Inbox::in_directory(&self.directory.join("data"), 0);
         actuator.turn(&mut self.ledger.clone(), &mut inbox, Duration::ZERO).unwrap()
     }
 
-    fn issue(&mut self, kind: CommandKind, target: &str, fence: u64, params: &[(&str, &str)]) -> Command {
-        let command = command(format!("CMD-{}", self.epoch), kind, target, fence, params);
+    pub(super) fn issue(&mut self, kind: CommandKind, target: &str, fence: u64, params: &[(&str, &str)]) -> Command {
+        self.amend(kind, target, fence, params, |command| command)
+    }
+
+    /// Issues a command that is not quite as others.
+    pub(super) fn amend(
+        &mut self,
+        kind: CommandKind,
+        target: &str,
+        fence: u64,
+        params: &[(&str, &str)],
+        amended: impl Fn(Command) -> Command,
+    ) -> Command {
+        let command = amended(command(format!("CMD-{}", self.epoch), kind, target, fence, params));
         let value = serde_json::to_vec(&command).unwrap();
         let key = command.command_id.clone().into_bytes();
         let epoch = Epoch(self.epoch);
@@ -60,7 +72,7 @@ impl Stage {
         command
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.join(name);
         std::fs::write(&path, text).unwrap();
         path

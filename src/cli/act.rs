@@ -1,7 +1,8 @@
-//! `evenkeel act`: carries out commands, at HAProxy or by other means.
+//! `evenkeel act`: carries out commands, at HAProxy, at Envoy or by other means.
 
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
+use crate::act::envoy::{Admin, Envoy};
 use crate::act::haproxy::{Address, Hands, Haproxy, Map, Runtime, TakeOut};
 use crate::act::kubernetes::{Api, DryRun, Requests};
 use crate::act::scripts::Scripts;
@@ -30,6 +31,18 @@ pub(super) struct ActArgs {
     /// balances over the same servers.
     #[arg(long, group = "executor", value_name = "SOCKET")]
     haproxy: Vec<Address>,
+    /// The directory that Envoy watches: for each SERVICE.json in --endpoints the same file is kept here, with nodes taken
+    /// out, on trial, or with more of the requests.
+    #[arg(long, group = "executor", requires = "endpoints", value_name = "DIR")]
+    envoy: Option<PathBuf>,
+    /// Which endpoints there are: SERVICE.json, a DiscoveryResponse with the ClusterLoadAssignment of that cluster. A node
+    /// is an endpoint's hostname or, without one, ADDRESS:PORT.
+    #[arg(long, value_name = "DIR")]
+    endpoints: Option<PathBuf>,
+    /// An Envoy's admin interface, asked whether it took what was written, e.g. http://127.0.0.1:9901. Repeat it for every
+    /// Envoy that watches the directory.
+    #[arg(long, value_name = "URL")]
+    envoy_admin: Vec<String>,
     /// Hand commands to this HTTP server, as CloudEvents signed with what is in --secret-file: 2xx is done, 4xx refused, and
     /// else it is told again until the command expires. It has to act once on each `idempotency-key`.
     #[arg(long, group = "executor", requires = "secret_file", value_name = "URL")]
@@ -74,7 +87,8 @@ pub(super) struct ActArgs {
     /// How servers are taken out: drain, or maint where sessions stick to servers.
     #[arg(long, value_enum, default_value_t = TakeOut::Drain)]
     take_out: TakeOut,
-    /// The part of its weight that a server on trial gets, of a hundred. Weights of 1 cannot be parted: give servers 100.
+    /// The part of its weight that a server on trial gets, of a hundred. HAProxy's weights of 1 cannot be parted: give
+    /// servers 100.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     trial_percent: u32,
     /// Carry out what there is now, and end: 0 all was applied, 1 not all.
@@ -102,6 +116,10 @@ fn executor(args: &ActArgs) -> Result<Box<dyn Executor>, PortError> {
     }
     if let Some(directory) = &args.kubernetes_dry_run {
         return Ok(Box::new(DryRun::new(directory.clone(), requests()?)?));
+    }
+    if let (Some(watched), Some(operator)) = (&args.envoy, &args.endpoints) {
+        let admins = args.envoy_admin.iter().map(|url| Admin::new(url)).collect::<Result<_, _>>()?;
+        return Ok(Box::new(Envoy::new(operator, watched, admins, args.trial_percent)?));
     }
     let file = args.map_file.as_deref().map(Map::text_of).transpose()?.unwrap_or_default();
     let map = Map::parse(file.lines().chain(args.map.iter().map(String::as_str)))?;
@@ -144,6 +162,7 @@ fn tell(Act { command, outcome, took_us }: &Act, as_json: bool) {
     if as_json {
         let (command_id, target) = (&command.command_id, &command.target);
         let line = json!({"command_id": command_id, "kind": command.kind, "target": target, "status": status,
+            "service": command.service,
             "params": command.params, "undo": command.undo,
             "detail": outcome.detail, "issued_us": command.at_us, "at_us": at_us, "took_us": took_us});
         println!("{line}");

@@ -82,8 +82,8 @@ enum Command {
     /// Tell receivers of incidents: Alertmanager, PagerDuty, Slack, webhooks; serve what amtool and a status page ask for.
     #[command(after_help = ALERT_EXAMPLES)]
     Alert(alert::AlertArgs),
-    /// Carry out commands at HAProxy, by a webhook, by allow-listed scripts, or as documents for Kubernetes; answer what came
-    /// of each.
+    /// Carry out commands at HAProxy, at Envoy, by a webhook, by allow-listed scripts, or as documents for Kubernetes; answer
+    /// what came of each.
     #[command(after_help = ACT_EXAMPLES)]
     Act(act::ActArgs),
     #[command(flatten)]
@@ -153,6 +153,7 @@ const ALERT_EXAMPLES: &str = "Examples:
 
 const ACT_EXAMPLES: &str = "Examples:
   evenkeel act --brokers 127.0.0.1:9092 --haproxy /run/haproxy/admin.sock --state ./act --map s1=app/s1 --map s2=app/s2
+  evenkeel act --brokers 127.0.0.1:9092 --envoy /etc/envoy/eds --endpoints ./endpoints --envoy-admin http://127.0.0.1:9901 --state ./act
   evenkeel act --brokers 127.0.0.1:9092 --webhook https://deploy.example/commands --secret-file ./key --state ./hook --kinds rollback,set_flag
   evenkeel act --brokers 127.0.0.1:9092 --scripts scripts.toml --state ./scripts
   evenkeel act --brokers 127.0.0.1:9092 --kubernetes-dry-run ./requests --namespace shop --state ./kubernetes";

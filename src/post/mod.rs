@@ -1,4 +1,5 @@
-//! [`Client`]: tells others something over HTTP, or asks them, as JSON or as a signed CloudEvent, and knows what their answers mean.
+//! [`Client`]: tells others something over HTTP, as JSON or as a signed CloudEvent, or asks them, and knows what their
+//! answers mean.
 
 mod signature;
 

@@ -1,7 +1,8 @@
-"""Clients of HAProxy for closed.py: a steady load, connections that are held open, and a proxy before its Runtime API."""
+"""For closed.py of HAProxy and of Envoy: a steady load, connections that are held open, and a proxy before HAProxy's Runtime API."""
 import asyncio
 import collections
 import contextlib
+import http.client
 import threading
 import time
 
@@ -91,6 +92,13 @@ async def request(reader, writer, path):
     await reader.readexactly(length)
     server = head.split("x-server:")[1].split("\r\n")[0].strip() if "x-server:" in head else "-"
     return int(head[9:12]), server, "connection: close" in head or "content-length:" not in head
+
+
+def control(port, mode):
+    """Tells a server (server.py) on a port how it is to answer."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", f"/_ctl/{mode}")
+        connection.getresponse().read()
 
 
 class Proxy:

@@ -25,7 +25,6 @@ expected; 1: not, and why. 100 s as it is.
 import argparse
 import collections
 import contextlib
-import http.client
 import json
 import os
 import random
@@ -37,7 +36,7 @@ import threading
 import time
 from pathlib import Path
 
-from clients import Proxy, Users
+from clients import Proxy, Users, control
 from loop import BINARY, HERE, Failure, Parts, accepts, expect, free_ports, say, status
 
 SERVERS, WARM_S = ("s1", "s2", "s3"), 6
@@ -161,12 +160,6 @@ class Loop(Parts):
             time.sleep(0.1)
         return found
 
-    def control(self, service, server, mode):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[service, server], timeout=5)
-        with contextlib.closing(connection):
-            connection.request("GET", f"/_ctl/{mode}")
-            connection.getresponse().read()
-
     def start(self, name, *command, **environment):
         previous = self.scratch / f"{name}.log"
         if previous.exists():
@@ -180,10 +173,10 @@ class Fault:
     def __init__(self, world, service, server, mode):
         self.world, self.service, self.server, self.mode = world, service, server, mode
         self.place, self.began = f"{service}/{server}", time.time()
-        world.control(service, server, mode)
+        control(world.ports[service, server], mode)
 
     def heal(self):
-        self.world.control(self.service, self.server, "ok")
+        control(self.world.ports[self.service, self.server], "ok")
         self.healed = time.time()
 
     def orders(self, order, since=0.0):

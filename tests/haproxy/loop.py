@@ -9,6 +9,7 @@ Needs haproxy and kcat, and Java with Maven unless KAFKA_BOOTSTRAP names a broke
 """
 import collections
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -99,9 +100,12 @@ class Parts:
 
     def __init__(self, stack, scratch):
         self.stack, self.scratch, self.processes = stack, scratch, {}
-        self.brokers = os.environ.get("KAFKA_BOOTSTRAP") or self.start_kafka()
 
-    def start_kafka(self):
+    @functools.cached_property
+    def brokers(self):
+        """Where Kafka is; one is started for whoever asks, unless KAFKA_BOOTSTRAP names one."""
+        if given := os.environ.get("KAFKA_BOOTSTRAP"):
+            return given
         settings = {**os.environ, "KAFKA_PORT": str(free_ports(2)), "KAFKA_DATA": str(self.scratch / "kafka")}
         self.stack.callback(subprocess.run, [ROOT / "tests/kafka/down.sh"], env=settings)
         up = subprocess.run([ROOT / "tests/kafka/up.sh"], env=settings, stdout=subprocess.PIPE, text=True)

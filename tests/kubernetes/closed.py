@@ -41,8 +41,7 @@ spec: {{service: {service}, do: {{error_burst: {action}}}}}
 
 class Loop(Parts):
     def __init__(self, stack, scratch):
-        # No broker: the embedded log does.
-        self.stack, self.scratch, self.processes = stack, scratch, {}
+        super().__init__(stack, scratch)
         self.stopping, self.faults, self.again, self.kills = threading.Event(), set(), 0, 0
         self.cluster = Cluster(self, "shop")
         self.cluster.deployment("app", 3, "registry.example/app:2.4.0")

@@ -36,8 +36,8 @@ pub fn title(due: &Due) -> String {
 pub fn alertmanager(due: &[Due], resend_us: i64, external_url: &str, now_us: i64) -> Value {
     let alert = |due: &Due| {
         let Alert { labels, annotations, opened_us, ended_us, .. } = &due.alert;
-        // One whose beginning is told after it ended still begins, or nobody would hear of it.
         let starts_us = (*opened_us).min(now_us);
+        // One whose beginning is told after it ended still begins, or nobody would hear of it.
         let ends_us = match due.action {
             Action::Resolve => ended_us.unwrap_or(now_us).min(now_us).max(starts_us + 1_000),
             _ => now_us + resend_us * ALIVE_INTERVALS,

@@ -107,6 +107,8 @@ else
   skip "verify, replay, compact and readers" "no data without the demo"
 fi
 
+step "alerts by mail: real SMTP servers that are away, put off, refuse; TLS, threads, hand-overs" \
+  env EVENKEEL_BIN="$evenkeel" python3 tests/mail.py
 step "21 attacks on an audit log, each found" "$evenkeel" audit tamper-demo
 step "a live log: tampering is found by its watcher, and becomes an incident" env EVENKEEL_BIN="$evenkeel" python3 tests/audit_loop.py
 step "replay: a million records, any workers, any batches" env EVENKEEL_BIN="$evenkeel" tests/million.sh

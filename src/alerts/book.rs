@@ -4,6 +4,7 @@ use super::alert::Alert;
 use super::decision::{Action, Decision, Due, Reason};
 use super::receiver::{Kind, Receiver};
 use super::silence::{MAX_SILENCES, Silence};
+use super::told::Told;
 use evenkeel_schemas::Incident;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,21 +16,6 @@ pub const MAX_ALERTS: usize = 10_000;
 const KEPT_ENDED: usize = 200;
 
 const HOUR_US: i64 = 3_600_000_000;
-
-/// What a receiver was told of an alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
-    /// Pages that were told; 0: it knows nothing of it.
-    pages: u32,
-    /// When it was told last.
-    at_us: i64,
-    is_ended: bool,
-    is_acknowledged: bool,
-    /// It was told with others.
-    is_grouped: bool,
-    /// Why it was not told, the last time that was decided.
-    reason: Option<Reason>,
-}
 
 /// All that is remembered: the state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +70,21 @@ impl Book {
         }
     }
 
+    /// Gets to know receivers: whoever is new is not told of what is over.
+    pub fn welcome(&mut self, receivers: &[Receiver], now_us: i64) {
+        let is_new = |receiver: &&Receiver| !self.told.contains_key(&receiver.name);
+        let names = receivers.iter().filter(is_new).map(|receiver| receiver.name.clone()).collect::<Vec<_>>();
+        let is_over = |alert: &&Alert| alert.paged_us.is_some() && alert.ended_us.is_some();
+        let over = self.alerts.values().filter(is_over).map(|alert| alert.id.clone());
+        let over = over.collect::<Vec<_>>();
+        for name in names {
+            self.told.insert(name.clone(), over.iter().map(|id| (id.clone(), Told::OVER)).collect());
+            for id in &over {
+                self.decide(now_us, id, &name, "suppressed", Reason::BeforeStart.as_str());
+            }
+        }
+    }
+
     /// What a receiver is to be told now, the oldest first.
     pub fn due(&mut self, receiver: &Receiver, now_us: i64) -> Vec<Due> {
         self.end_groups(now_us);
@@ -92,7 +93,10 @@ impl Book {
         alerts.sort_by_key(|alert| alert.paged_us);
         for alert in alerts {
             match self.next(receiver, &alert, now_us) {
-                Ok(action) => due.push(Due { action, alert }),
+                Ok(action) => {
+                    let before = self.told(receiver, &alert.id).messages;
+                    due.push(Due { action, alert, before });
+                }
                 Err(Some(reason)) => self.suppress(receiver, &alert.id, reason, now_us),
                 Err(None) => {}
             }
@@ -210,7 +214,8 @@ impl Book {
         }
         self.alerts.insert(group.id.clone(), group.clone());
         let action = self.next(receiver, &group, now_us).ok()?;
-        let due = Due { action, alert: group };
+        let before = self.told(receiver, &group.id).messages;
+        let due = Due { action, alert: group, before };
         if is_free || !due.is_page(receiver.kind) { Some(due) } else { None }
     }
 
@@ -237,6 +242,12 @@ impl Book {
         self.decide(now_us, &due.alert.id, &receiver.name, "sent", due.action.as_str());
     }
 
+    /// A receiver took what was due, but some of those behind it did not get it.
+    pub fn sent_in_part(&mut self, receiver: &Receiver, due: &Due, why: &str, now_us: i64) {
+        self.sent(receiver, due, now_us);
+        self.decide(now_us, &due.alert.id, &receiver.name, "refused", why);
+    }
+
     /// A receiver refused what was due, and would again.
     pub fn refused(&mut self, receiver: &Receiver, due: &Due, why: &str, now_us: i64) {
         self.settle(receiver, due, now_us);
@@ -246,9 +257,26 @@ impl Book {
     fn settle(&mut self, receiver: &Receiver, due: &Due, now_us: i64) {
         self.tell(receiver, &due.alert.id, |told| {
             (told.pages, told.at_us, told.reason) = (due.alert.pages.max(1), now_us, None);
+            told.messages += 1;
             told.is_ended |= due.action == Action::Resolve;
             told.is_acknowledged |= due.action == Action::Acknowledge;
         });
+        let is_open = self.alerts.get(&due.alert.id).is_some_and(|alert| alert.ended_us.is_none());
+        if due.action == Action::Resolve && is_open {
+            // A farewell: if it is a receiver again, it begins anew.
+            self.told.entry(receiver.name.clone()).or_default().remove(&due.alert.id);
+        }
+    }
+
+    /// What somebody who is no receiver any more is still to be told: the end of all that it knows of, as nobody else would
+    /// close it there. What is not over has no end: it is told there no more.
+    pub fn farewell(&self, receiver: &Receiver) -> Vec<Due> {
+        let told = self.told.get(&receiver.name).into_iter().flatten().filter(|(_, told)| told.is_unfinished());
+        let end = |(id, told): (&String, &Told)| {
+            let alert = self.alerts.get(id)?.clone();
+            Some(Due { action: Action::Resolve, alert, before: told.messages })
+        };
+        told.filter_map(end).collect()
     }
 
     /// Somebody takes an alert on; whether there is such a one.
@@ -286,11 +314,19 @@ impl Book {
         found.map(|silence| (silence.to_us, silence.updated_us) = (silence.to_us.min(now_us), now_us)).is_some()
     }
 
-    /// Forgets alerts that ended and of which there is nothing more to tell, but for the newest.
+    /// Forgets who is no receiver any more, and says of what they were not told the end; forgets alerts that ended and of which
+    /// there is nothing more to tell, but for the newest.
     pub fn forget(&mut self, receivers: &[&Receiver], now_us: i64) {
-        // Somebody who is no receiver any more is forgotten with the alerts that he was told of.
         let is_there = |name: &String| receivers.iter().any(|receiver| receiver.name == *name);
-        self.told.retain(|name, told| is_there(name) || !told.is_empty());
+        let gone = self.told.keys().filter(|name| !is_there(name)).cloned().collect::<Vec<_>>();
+        for name in gone {
+            for (id, told) in self.told.remove(&name).unwrap_or_default() {
+                if told.is_unfinished() {
+                    self.decide(now_us, &id, &name, "suppressed", Reason::Removed.as_str());
+                }
+            }
+            self.alerts.retain(|_, alert| alert.only.as_ref() != Some(&name));
+        }
         self.pages.retain(|name, pages| is_there(name) || pages.back().is_some_and(|at_us| *at_us > now_us - HOUR_US));
         let over = |alert: &&Alert| {
             let is_done = |receiver: &&Receiver| self.next(receiver, alert, now_us).is_err();

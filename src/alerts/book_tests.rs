@@ -1,14 +1,14 @@
 //! Tests of the book: who is told what, when, and why not.
 
 use super::*;
-use crate::alerts::{Condition, Matcher, Source};
+use crate::alerts::{Condition, Matcher, Source, wording};
 
 const MINUTE_US: i64 = 60_000_000;
 
 fn receiver(kind: Kind, pages_an_hour: Option<u32>, after_us: i64) -> Receiver {
     let (name, url) = ("ops".to_owned(), Source::Here("http://127.0.0.1:1".to_owned()));
-    let (matchers, resend_us, on_call) = (Vec::new(), 10 * MINUTE_US, None);
-    Receiver { name, kind, url, secret: None, matchers, when: None, after_us, pages_an_hour, resend_us, on_call }
+    let (matchers, resend_us, on_call, mail) = (Vec::new(), 10 * MINUTE_US, None, None);
+    Receiver { name, kind, url, secret: None, matchers, when: None, after_us, pages_an_hour, resend_us, on_call, mail }
 }
 
 fn incident(id: u32, state: &str, at_us: i64, notify: bool) -> Incident {
@@ -50,6 +50,51 @@ fn an_alert_is_told_once_again_and_resolved() {
     assert_eq!(told(&mut book, &ops, 90 * MINUTE_US), []);
     book.follow(&incident(1, "update", 2, false));
     assert_eq!(why(&book), ["not_notified", "duplicate"]);
+}
+
+#[test]
+fn what_is_told_again_is_counted() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Email, None, 0));
+    book.follow(&incident(1, "open", 1, true));
+    for before in 0..4 {
+        let due = book.due(&ops, 10 * MINUTE_US * i64::from(before));
+        assert_eq!(due.iter().map(|due| due.before).collect::<Vec<_>>(), [before]);
+        assert_eq!(book.due(&ops, 10 * MINUTE_US * i64::from(before)), due, "a try that failed changes nothing");
+        book.sent(&ops, &due[0], 10 * MINUTE_US * i64::from(before));
+    }
+}
+
+#[test]
+fn who_is_a_receiver_no_more_is_told_the_end_or_that_is_said() {
+    let (mut book, ops) = (Book::default(), receiver(Kind::Webhook, None, 0));
+    for (id, state) in [(1, "open"), (2, "open"), (3, "resolved")] {
+        book.follow(&incident(id, "open", 1, true));
+        assert_eq!(told(&mut book, &ops, 10).len(), 1);
+        book.follow(&incident(id, state, 2, state == "resolved"));
+    }
+    book.follow(&incident(4, "open", 3, true));
+    let farewell = book.farewell(&ops);
+    let ends = farewell.iter().map(|due| (due.action, due.alert.id.as_str(), due.before)).collect::<Vec<_>>();
+    assert_eq!(ends, ["INC-1", "INC-2", "INC-3"].map(|id| (Action::Resolve, id, 1)));
+    let titles =
+        farewell.iter().map(|due| wording::title(due).split(':').next().map(str::to_owned)).collect::<Vec<_>>();
+    let (open, over) = (Some("Not over, told here no more".to_owned()), Some("Resolved".to_owned()));
+    assert_eq!(titles, [open.clone(), open, over]);
+    let closed = wording::alertmanager(&farewell[..1], MINUTE_US, "", 20_000_000);
+    assert_eq!(closed[0]["endsAt"], "1970-01-01T00:00:20.000Z");
+    for due in [&farewell[0], &farewell[2]] {
+        book.sent(&ops, due, 21);
+    }
+    let mut again = book.clone();
+    assert_eq!(book.farewell(&ops).len(), 1, "two of them are settled");
+    book.decisions.clear();
+    book.forget(&[], 23);
+    let said = book.decisions.iter().map(|it| (it.incident_id.as_str(), it.reason.as_str())).collect::<Vec<_>>();
+    assert_eq!(said, [("INC-2", "removed")], "only of what it knew of, and not the end");
+    book.welcome(std::slice::from_ref(&ops), 24);
+    let begun = |book: &mut Book| told(book, &ops, 30).iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+    assert_eq!(begun(&mut book), ["INC-1", "INC-2", "INC-4"], "it is a receiver again, and nothing is known of it");
+    assert_eq!(begun(&mut again), ["INC-1", "INC-4"], "it is a receiver again before it was forgotten");
 }
 
 #[test]

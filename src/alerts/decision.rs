@@ -22,10 +22,12 @@ pub enum Reason {
     NoiseBudget,
     /// It does not concern this receiver.
     NotRouted,
-    /// It ended before alerts were first read here.
+    /// It ended before alerts were first read here, or before the receiver was one.
     BeforeStart,
     /// More alerts stand than are held.
     TooMany,
+    /// It is a receiver no more, and was not told the end.
+    Removed,
 }
 
 /// What a receiver is told.
@@ -40,7 +42,7 @@ pub enum Action {
     Resend,
     /// Somebody took it on.
     Acknowledge,
-    /// It is over.
+    /// It is over, or told here no more.
     Resolve,
 }
 
@@ -51,6 +53,8 @@ pub struct Due {
     pub action: Action,
     /// Of which alert.
     pub alert: Alert,
+    /// How many messages of it the receiver had before.
+    pub before: u32,
 }
 
 /// A change of what is told, or not: a line of the decisions file.
@@ -107,6 +111,7 @@ impl Reason {
             Self::NotRouted => "not_routed",
             Self::BeforeStart => "before_start",
             Self::TooMany => "too_many",
+            Self::Removed => "removed",
         }
     }
 }

@@ -43,6 +43,7 @@ fn sender(tier: usize, after_us: i64) -> Sender {
         pages_an_hour: None,
         resend_us: 0,
         on_call,
+        mail: None,
     };
     let mut sender = Sender::all(&[receiver], Path::new(""), "").expect("a sender").pop().expect("one");
     sender.roster = Arc::new(roster());

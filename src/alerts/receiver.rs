@@ -2,6 +2,7 @@
 
 use super::alert::Alert;
 use super::condition::Condition;
+use super::mail::{Mail, Server};
 use super::silence::Matcher;
 use std::path::PathBuf;
 
@@ -16,12 +17,14 @@ pub enum Kind {
     Slack,
     /// CloudEvents 1.0 as JSON, signed.
     Webhook,
+    /// Mail through SMTP.
+    Email,
 }
 
 impl Kind {
     /// Whether it shows a thing once that it was told twice, by a key.
     pub fn is_keyed(self) -> bool {
-        self != Self::Slack
+        !matches!(self, Self::Slack | Self::Email)
     }
 }
 
@@ -66,7 +69,7 @@ pub struct Receiver {
     pub kind: Kind,
     /// Where it is.
     pub url: Source,
-    /// PagerDuty's routing key, or a webhook's signing key.
+    /// PagerDuty's routing key, a webhook's signing key, or a password for mail.
     pub secret: Option<Source>,
     /// All must hold for an alert to concern it.
     pub matchers: Vec<Matcher>,
@@ -80,6 +83,8 @@ pub struct Receiver {
     pub resend_us: i64,
     /// Who of the roster is told with it: the team, and the tier, from 1.
     pub on_call: Option<(String, usize)>,
+    /// From whom and to whom mail goes; of [`Kind::Email`] alone.
+    pub mail: Option<Mail>,
 }
 
 impl Receiver {
@@ -95,12 +100,19 @@ impl Receiver {
     /// Says what cannot be read, or is no URL.
     pub fn access(&self) -> Result<(String, String), String> {
         let url = self.url.read()?;
-        if !url.starts_with("http://") && !url.starts_with("https://") {
+        if self.kind == Kind::Email {
+            Server::parse(&url)?;
+        } else if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err("its URL does not begin with http:// or https://".to_owned());
         }
         let secret = self.secret.as_ref().map(Source::read).transpose()?.unwrap_or_default();
         Ok((url.trim_end_matches('/').to_owned(), secret))
     }
+}
+
+/// Whether what is at a URL is reached with TLS, and so by certificates.
+pub fn is_secure(url: &str) -> bool {
+    !url.starts_with("http://") && !url.starts_with("smtp://")
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! [`Sender`]: tells one receiver, over HTTP, and with it who is on call.
+//! [`Sender`]: tells one receiver, over HTTP or by mail, and with it who is on call.
 
 use super::decision::Due;
-use super::receiver::{Kind, Receiver};
+use super::mail::{self, Server};
+use super::receiver::{Kind, Receiver, is_secure};
 use super::wording;
 use crate::ports::PortError;
 use crate::post::{Client, Undelivered};
 use evenkeel_dataflows::Roster;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,20 @@ const MAX_ALERTS_OF_REQUEST: usize = 500;
 /// First and longest pause after a receiver could not be told, µs; it doubles in between.
 const PAUSES_US: (i64, i64) = (1_000_000, 60_000_000);
 
+/// How long a receiver that is one no more may take to hear the end of what it was told of, µs.
+pub const FAREWELL_US: i64 = 600_000_000;
+
 /// A receiver, and when it may be asked.
 pub struct Sender {
     /// Who.
     pub receiver: Receiver,
     /// Who is on call.
     pub roster: Arc<Roster>,
-    client: Client,
+    /// If it is a receiver no more: until when it may still be told the end, µs by the machine's clock.
+    pub leaves_us: Option<i64>,
+    /// Made for the first message; whether for TLS.
+    client: Option<(bool, Client)>,
+    ca_file: PathBuf,
     external_url: String,
     pause_us: i64,
     next_us: i64,
@@ -35,16 +43,20 @@ impl Sender {
     /// One for each receiver; alerts link to `external_url`, certificates of `ca_file` (PEM) are trusted.
     ///
     /// # Errors
-    /// `Fatal` if an `https` receiver is given and the trusted certificates cannot be read.
+    /// `Fatal` if a receiver is spoken to with TLS, as far as can be said now, and the trusted certificates cannot be read.
     pub fn all(receivers: &[Receiver], ca_file: &Path, external_url: &str) -> Result<Vec<Self>, PortError> {
-        let is_secure = |it: &Receiver| it.access().is_ok_and(|(url, _)| url.starts_with("https://"));
-        // One that is secret still may turn out to be secure.
-        let trusted = (receivers.iter().any(is_secure) || ca_file.is_file()).then_some(ca_file);
-        let client = Client::new(TIMEOUT, trusted)?;
-        let sender = |receiver: &Receiver| {
-            let (receiver, external_url) = (receiver.clone(), external_url.trim_end_matches('/').to_owned());
-            let (client, roster) = (client.clone(), Arc::default());
-            Self { receiver, roster, client, external_url, pause_us: 0, next_us: i64::MIN }
+        if receivers.iter().any(|it| it.access().is_ok_and(|(url, _)| is_secure(&url))) {
+            Client::new(TIMEOUT, Some(ca_file))?;
+        }
+        let sender = |receiver: &Receiver| Self {
+            receiver: receiver.clone(),
+            roster: Arc::default(),
+            leaves_us: None,
+            client: None,
+            ca_file: ca_file.to_owned(),
+            external_url: external_url.trim_end_matches('/').to_owned(),
+            pause_us: 0,
+            next_us: i64::MIN,
         };
         Ok(receivers.iter().map(sender).collect())
     }
@@ -59,11 +71,11 @@ impl Sender {
         if self.receiver.kind == Kind::Alertmanager { due.len().min(MAX_ALERTS_OF_REQUEST) } else { due.len().min(1) }
     }
 
-    /// Tells all of `due`, as many as [`Sender::batch`] says.
+    /// Tells all of `due`, as many as [`Sender::batch`] says; says whom it did not reach if it reached only some.
     ///
     /// # Errors
     /// Says whether it is worth another try; pauses if so.
-    pub fn send(&mut self, due: &[Due], now_us: i64) -> Result<(), Undelivered> {
+    pub fn send(&mut self, due: &[Due], now_us: i64) -> Result<Option<String>, Undelivered> {
         let due = due.iter().map(|due| self.addressed(due)).collect::<Vec<_>>();
         let sent = self.post(&due, now_us);
         if let Err(Undelivered::Retry(_)) = sent {
@@ -93,26 +105,47 @@ impl Sender {
         due
     }
 
-    fn post(&self, due: &[Due], now_us: i64) -> Result<(), Undelivered> {
-        let Some(first) = due.first() else { return Ok(()) };
-        let Receiver { kind, resend_us, .. } = &self.receiver;
+    fn post(&mut self, due: &[Due], now_us: i64) -> Result<Option<String>, Undelivered> {
+        let Some(first) = due.first() else { return Ok(None) };
         let (url, secret) = self.receiver.access().map_err(Undelivered::Retry)?;
-        let answer = match kind {
+        let answer = match self.receiver.kind {
             Kind::Alertmanager => {
-                let body = wording::alertmanager(due, *resend_us, &self.external_url, now_us);
-                self.client.json(&format!("{url}/api/v2/alerts"), &body)
+                let body = wording::alertmanager(due, self.receiver.resend_us, &self.external_url, now_us);
+                self.client(&url)?.json(&format!("{url}/api/v2/alerts"), &body)
             }
             Kind::Pagerduty => {
                 let body = wording::pagerduty(first, &secret, &self.external_url);
-                self.client.json(&format!("{url}/v2/enqueue"), &body)
+                self.client(&url)?.json(&format!("{url}/v2/enqueue"), &body)
             }
-            Kind::Slack => self.client.json(&url, &wording::slack(first, &self.external_url)),
+            Kind::Slack => self.client(&url)?.json(&url, &wording::slack(first, &self.external_url)),
             Kind::Webhook => {
                 let body = wording::cloud_event(first, &self.external_url);
-                self.client.cloud_event(&url, (&secret, &wording::message_id(first)), &body)
+                self.client(&url)?.cloud_event(&url, (&secret, &wording::message_id(first)), &body)
             }
+            Kind::Email => return self.mail(&url, &secret, first, now_us),
         };
-        answer.map(drop)
+        answer.map(|_| None)
+    }
+
+    fn client(&mut self, url: &str) -> Result<Client, Undelivered> {
+        let is_secure = is_secure(url);
+        if let Some((_, client)) = self.client.as_ref().filter(|(was_secure, _)| *was_secure == is_secure) {
+            return Ok(client.clone());
+        }
+        let made = Client::new(TIMEOUT, is_secure.then_some(self.ca_file.as_path()));
+        let client = made.map_err(|error| Undelivered::Retry(error.to_string()))?;
+        self.client = Some((is_secure, client.clone()));
+        Ok(client)
+    }
+
+    fn mail(&self, url: &str, password: &str, due: &Due, now_us: i64) -> Result<Option<String>, Undelivered> {
+        let Receiver { name, mail: Some(mail), .. } = &self.receiver else {
+            return Err(Undelivered::Refused("it has no addresses".to_owned()));
+        };
+        let server = Server::parse(url).map_err(Undelivered::Retry)?;
+        let contact = self.on_call(due).map(|(_, contact)| contact);
+        let letter = mail::letter((name, mail), contact, due, (&self.external_url, now_us));
+        server.send(&letter.map_err(Undelivered::Refused)?, (mail.user.as_deref(), password), &self.ca_file)
     }
 }
 

@@ -23,6 +23,7 @@ pub const FACTS: [&str; 6] = ["root", "services", "victims", "changes", "inciden
 /// What happened, in a line of few words.
 pub fn title(due: &Due) -> String {
     let word = match due.action {
+        Action::Resolve if due.alert.ended_us.is_none() => "Not over, told here no more",
         Action::Resolve => "Resolved",
         Action::Acknowledge => "Acknowledged",
         Action::Trigger => "Open",
@@ -35,11 +36,12 @@ pub fn title(due: &Due) -> String {
 pub fn alertmanager(due: &[Due], resend_us: i64, external_url: &str, now_us: i64) -> Value {
     let alert = |due: &Due| {
         let Alert { labels, annotations, opened_us, ended_us, .. } = &due.alert;
-        // One whose beginning is told after it ended still begins, or nobody would hear of it.
-        let ended_us = ended_us.filter(|_| due.action == Action::Resolve);
         let starts_us = (*opened_us).min(now_us);
-        let alive_us = now_us + resend_us * ALIVE_INTERVALS;
-        let ends_us = ended_us.map_or(alive_us, |ended_us| ended_us.min(now_us).max(starts_us + 1_000));
+        // One whose beginning is told after it ended still begins, or nobody would hear of it.
+        let ends_us = match due.action {
+            Action::Resolve => ended_us.unwrap_or(now_us).min(now_us).max(starts_us + 1_000),
+            _ => now_us + resend_us * ALIVE_INTERVALS,
+        };
         json!({
             "labels": labels, "annotations": annotations, "startsAt": rfc3339(starts_us), "endsAt": rfc3339(ends_us),
             "generatorURL": link(&due.alert, external_url),
@@ -114,7 +116,9 @@ pub fn cloud_event(due: &Due, external_url: &str) -> Value {
 
 /// The identity of a message: sent again, it is the same.
 pub fn message_id(due: &Due) -> String {
-    format!("{}/{}/{}", due.alert.id, due.action.as_str(), due.alert.pages)
+    let own = format!("{}/{}/{}", due.alert.id, due.action.as_str(), due.alert.pages);
+    // What is said once more is news by itself.
+    if due.action == Action::Resend { format!("{own}/{}", due.before) } else { own }
 }
 
 /// Where an alert is looked at.
@@ -126,8 +130,8 @@ fn severity(alert: &Alert) -> &'static str {
     if alert.label("severity") == "critical" { "critical" } else { "warning" }
 }
 
-/// What Slack takes for markup is written out; what is too long then is cut off.
-fn escaped(text: &str, bytes: usize) -> String {
+/// What Slack, or HTML between its tags, takes for markup is written out; what is too long then is cut off.
+pub fn escaped(text: &str, bytes: usize) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         let start = out.len();
@@ -145,7 +149,8 @@ fn escaped(text: &str, bytes: usize) -> String {
     out
 }
 
-fn cut(text: &str, bytes: usize) -> &str {
+/// A text without what is too long.
+pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes.min(text.len()))]
 }
 
@@ -159,7 +164,7 @@ mod tests {
         assert_eq!(escaped("ä&&", 7), "ä&amp;");
         let annotations = [("summary", "&".repeat(1_024)), ("services", "<".repeat(1_024))];
         let annotations = annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let due = Due { action: Action::Trigger, alert: Alert { annotations, ..Alert::default() } };
+        let due = Due { action: Action::Trigger, alert: Alert { annotations, ..Alert::default() }, before: 0 };
         let message = slack(&due, "http://127.0.0.1");
         let blocks = message["blocks"].as_array().expect("blocks");
         let lengths =

@@ -3,6 +3,7 @@
 use super::log_args::LogArgs;
 use super::{Ending, fatal};
 use crate::alerts::api::{self, Desk};
+use crate::alerts::send::FAREWELL_US;
 use crate::alerts::{Book, Due, Sender, Store, time};
 use crate::policy::{Policies, Routing, Watch};
 use crate::ports::{Clock, OutputLog, PortError, SystemClock};
@@ -65,6 +66,7 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
     let remembered = store.load()?;
     let is_new = remembered.is_none();
     let mut book = remembered.unwrap_or_default();
+    book.welcome(&first.receivers, SystemClock.now_us());
     while read(log.as_mut(), &mut book)? {
         if is_new && !args.from_start {
             book.begin();
@@ -89,8 +91,11 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
         match watch.as_mut().map(|watch| watch.changed(SystemClock.now_us())) {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(routing))) => match take(&desk, &routing, args) {
-                Ok(taken) => senders = taken,
-                Err(why) => tracing::error!(%why, "the receivers before are told still"),
+                Ok(taken) => senders = with_leaving(taken, senders),
+                Err(why) => {
+                    tracing::error!(%why, "the receivers before are told still");
+                    watch.iter_mut().for_each(Watch::again);
+                }
             },
             Some(Err(PortError::Retry(why))) => tracing::warn!(why, "whom to tell is asked again"),
             Some(Err(error)) => return Err(error),
@@ -132,13 +137,27 @@ fn take(desk: &Desk, routing: &Routing, args: &AlertArgs) -> Result<Vec<Sender>,
             tracing::error!(receiver = receiver.name, why, "not told until this can be read");
         }
     }
-    desk.book().written.clone_from(silences);
     let mut senders = Sender::all(receivers, &args.ca_file, &args.external_url)?;
     if receivers.iter().any(|receiver| receiver.on_call.is_some()) {
         let roster = Arc::new(roster(args)?);
         senders.iter_mut().for_each(|sender| sender.roster = Arc::clone(&roster));
     }
+    let mut book = desk.book();
+    book.welcome(receivers, SystemClock.now_us());
+    book.written.clone_from(silences);
     Ok(senders)
+}
+
+/// With those who were receivers and are none any more: they are told the end of what they know of.
+fn with_leaving(mut taken: Vec<Sender>, before: Vec<Sender>) -> Vec<Sender> {
+    let until_us = SystemClock.now_us() + FAREWELL_US;
+    for mut sender in before {
+        if !taken.iter().any(|it| it.receiver.name == sender.receiver.name) {
+            sender.leaves_us.get_or_insert(until_us);
+            taken.push(sender);
+        }
+    }
+    taken
 }
 
 /// Who is on call, by the documents that were given or the policy in force.
@@ -172,7 +191,7 @@ fn read(log: &mut dyn OutputLog, book: &mut Book) -> Result<bool, PortError> {
 }
 
 /// Reads, decides, sends; whether everybody knows all that there is to know.
-fn turn(desk: &Desk, log: &mut dyn OutputLog, senders: &mut [Sender], json: bool) -> Result<bool, PortError> {
+fn turn(desk: &Desk, log: &mut dyn OutputLog, senders: &mut Vec<Sender>, json: bool) -> Result<bool, PortError> {
     let mut changed = {
         let mut book = desk.book();
         match read(log, &mut book) {
@@ -189,7 +208,10 @@ fn turn(desk: &Desk, log: &mut dyn OutputLog, senders: &mut [Sender], json: bool
         let now_us = SystemClock.now_us();
         let mut due = {
             let mut book = desk.book();
-            let due = book.due(&sender.receiver, now_us);
+            let due = match sender.leaves_us {
+                None => book.due(&sender.receiver, now_us),
+                Some(_) => book.farewell(&sender.receiver),
+            };
             if changed || !book.decisions.is_empty() {
                 // What was read is stored before anybody is told: a crash tells nobody of what was not read.
                 desk.store.save(&mut book)?;
@@ -208,8 +230,13 @@ fn turn(desk: &Desk, log: &mut dyn OutputLog, senders: &mut [Sender], json: bool
         }
         is_all &= due.is_empty();
     }
+    let (mut book, now_us) = (desk.book(), SystemClock.now_us());
+    senders.retain(|it| it.leaves_us.is_none_or(|us| now_us < us && !book.farewell(&it.receiver).is_empty()));
     let receivers = senders.iter().map(|sender| &sender.receiver).collect::<Vec<_>>();
-    desk.book().forget(&receivers, SystemClock.now_us());
+    book.forget(&receivers, now_us);
+    if changed || !book.decisions.is_empty() {
+        desk.store.save(&mut book)?;
+    }
     Ok(is_all)
 }
 
@@ -219,19 +246,23 @@ fn tell(desk: &Desk, sender: &mut Sender, due: &[Due], json: bool) -> Result<boo
     let sent = sender.send(due, now_us);
     let receiver = &sender.receiver;
     let mut book = desk.book();
-    for Due { action, alert } in due {
+    for Due { action, alert, .. } in due {
         let (incident_id, name, action) = (&alert.id, &receiver.name, action.as_str());
         match &sent {
-            Ok(()) if json => {
+            Ok(_) if json => {
                 println!("{}", json!({"incident_id": incident_id, "receiver": name, "sent": action, "at_us": now_us}));
             }
-            Ok(()) => println!("{} {name:<16} {action:<11} {incident_id} {}", time::rfc3339(now_us), alert.summary()),
+            Ok(_) => println!("{} {name:<16} {action:<11} {incident_id} {}", time::rfc3339(now_us), alert.summary()),
             Err(Undelivered::Retry(why)) => tracing::warn!(incident_id, receiver = name, why, "told later"),
             Err(Undelivered::Refused(why)) => tracing::error!(incident_id, receiver = name, why, "refused for good"),
         }
     }
+    if let Ok(Some(why)) = &sent {
+        tracing::error!(receiver = receiver.name, why, "not all of its people were told");
+    }
     match &sent {
-        Ok(()) => due.iter().for_each(|due| book.sent(receiver, due, now_us)),
+        Ok(None) => due.iter().for_each(|due| book.sent(receiver, due, now_us)),
+        Ok(Some(why)) => due.iter().for_each(|due| book.sent_in_part(receiver, due, why, now_us)),
         Err(Undelivered::Refused(why)) => due.iter().for_each(|due| book.refused(receiver, due, why, now_us)),
         Err(Undelivered::Retry(_)) => {
             *book.counts.entry("retried".to_owned()).or_default() += 1;

@@ -4,7 +4,8 @@ use super::fault::{Faults, Place};
 use super::shape::Field;
 use super::yaml::{Node, Value};
 use crate::alerts::alert::LABELS;
-use crate::alerts::{Condition, Matcher, time};
+use crate::alerts::{Condition, Matcher, mail, time};
+use lettre::Address;
 
 /// Units of durations, and how many µs each is.
 const UNITS: [(&str, i64); 6] =
@@ -114,6 +115,12 @@ pub fn text(node: &Node, example: &str, faults: &mut Faults) -> Option<String> {
         Value::Bool(is) => wrong(node, "no text", &format!("`\"{is}\"`"), faults),
         _ => wrong(node, "no text", &format!("`{example}`"), faults),
     }
+}
+
+/// An e-mail address in ASCII.
+pub fn address(node: &Node, example: &str, faults: &mut Faults) -> Option<Address> {
+    let text = text(node, example, faults)?;
+    mail::address(&text).or_else(|| wrong(node, "no e-mail address in ASCII", &format!("one, as `{example}`,"), faults))
 }
 
 /// The name of a service, or `*` for all without one of their own.

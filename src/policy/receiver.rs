@@ -5,14 +5,15 @@
 
 use super::document::interval_us;
 use super::fault::{Faults, Place};
-use super::fields::{Fields, choice, condition, label, number};
+use super::fields::{Fields, address, choice, condition, label, number};
 use super::shape::{Field, Shape, may, must};
 use super::yaml::Value;
-use crate::alerts::{Kind, Matcher, Receiver, Silence, Source};
+use crate::alerts::mail::{MAX_TO, Server};
+use crate::alerts::{Kind, Mail, Matcher, Receiver, Silence, Source};
 use std::collections::BTreeMap;
 
 /// What the spec of a `Receiver` holds.
-pub const FIELDS: [Field; 13] = [
+pub const FIELDS: [Field; 16] = [
     must("type", Shape::Choice("type of receiver", &TYPES), "pagerduty", "How it is spoken to."),
     may("url", Shape::Text("https://alerts.example.com"), "Where it is, if that is no secret."),
     may("url_file", Shape::Text("/etc/evenkeel/slack.url"), "The file that holds its URL."),
@@ -20,9 +21,12 @@ pub const FIELDS: [Field; 13] = [
     may(
         "secret_file",
         Shape::Text(SECRET),
-        "The file that holds PagerDuty's routing key, or what a webhook is signed with.",
+        "The file that holds PagerDuty's routing key, what a webhook is signed with, or the password of `user`.",
     ),
     may("secret_env", Shape::Text("PAGER_KEY"), "The variable of the environment that holds it."),
+    may("from", Shape::Address(FROM), "The address from which mail comes."),
+    may("to", Shape::List("[ops@example.com]", &Shape::Address("ops@example.com")), "Those who always get the mail."),
+    may("user", Shape::Text("evenkeel"), "The name at the mail server, if it wants one."),
     may(
         "match",
         Shape::List("[severity=critical]", &Shape::Label),
@@ -30,7 +34,7 @@ pub const FIELDS: [Field; 13] = [
     ),
     may("when", Shape::Condition, "A condition in CEL on `incident` that must hold, too."),
     may("after", Shape::Duration("15m", (0, 7 * DAY_US)), "It is told once nobody took an alert on for so long."),
-    may("on_call", Shape::Text("shop"), "The team of which whoever is on call is named."),
+    may("on_call", Shape::Text("shop"), "The team of which whoever is on call is named, and gets the mail."),
     may("tier", Shape::Number(1, 16), "Which tier of the team; the first by default."),
     may(
         "pages_an_hour",
@@ -53,7 +57,9 @@ pub const SILENCE: [Field; 5] = [
     must("why", Shape::Text("a drill"), "a drill", "Why."),
 ];
 
-const TYPES: [&str; 4] = ["alertmanager", "pagerduty", "slack", "webhook"];
+const TYPES: [&str; 5] = ["alertmanager", "pagerduty", "slack", "webhook", "email"];
+
+const FROM: &str = "evenkeel@example.com";
 
 const SECRET: &str = "/etc/evenkeel/pager.key";
 
@@ -65,12 +71,13 @@ const MAX_SILENCE_US: i64 = 366 * DAY_US;
 /// Reads the spec of a `Receiver`.
 pub fn receiver(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<Receiver> {
     let kind = fields.read("type", |node, faults| choice(node, "", &TYPES, faults))?;
-    let kind = [Kind::Alertmanager, Kind::Pagerduty, Kind::Slack, Kind::Webhook]
+    let kind = [Kind::Alertmanager, Kind::Pagerduty, Kind::Slack, Kind::Webhook, Kind::Email]
         .into_iter()
         .zip(TYPES)
         .find_map(|(of, name)| (name == kind).then_some(of))?;
     let url = url(fields, kind, faults)?;
     let secret = secret(fields, kind, faults)?;
+    let mail = mail(fields, kind, faults)?;
     let resend_us = match fields.get("resend") {
         Some(_) => fields.duration_us("resend")?,
         None if kind == Kind::Alertmanager => 60_000_000,
@@ -103,7 +110,7 @@ pub fn receiver(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<
         None => None,
     };
     let name = name.to_owned();
-    Some(Receiver { name, kind, url, secret, matchers, when, after_us, pages_an_hour, resend_us, on_call })
+    Some(Receiver { name, kind, url, secret, matchers, when, after_us, pages_an_hour, resend_us, on_call, mail })
 }
 
 /// Where it says that a text is: at most one of `NAME`, `NAME_file` and `NAME_env`.
@@ -135,17 +142,26 @@ fn url(fields: &Fields<'_>, kind: Kind, faults: &mut Faults) -> Option<Source> {
             faults.add(fields.at, "`url_file` is missing", "write `url_file: /etc/evenkeel/slack.url`, or `url_env`");
             return None;
         }
+        (None, Kind::Email) => {
+            faults.add(fields.at, "`url` is missing", "write `url: smtps://mail.example.com`, or `url_file`");
+            return None;
+        }
         (None, _) => {
             faults.add(fields.at, "`url` is missing", "write `url: https://alerts.example.com`, or `url_file`");
             return None;
         }
     };
     if let Source::Here(url) = &source {
-        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let Some(host) = host.filter(|host| !host.is_empty()) else {
+        let (scheme, host) = url.split_once("://").unwrap_or_default();
+        if kind == Kind::Email {
+            if let Err(why) = Server::parse(url) {
+                faults.add(at, why, "write `smtps://mail.example.com` or `smtp+starttls://mail.example.com` instead");
+                return None;
+            }
+        } else if !["http", "https"].contains(&scheme) || host.is_empty() {
             faults.add(at, format!("`{url}` is no URL"), "begin it with https:// or http:// instead");
             return None;
-        };
+        }
         if kind == Kind::Slack || host.split('/').next().is_some_and(|host| host.contains('@')) {
             let what = "this URL holds a secret, and documents are kept in the audit log";
             faults.add(at, what, "write it to a file and `url_file: /etc/evenkeel/slack.url`, or `url_env`, instead");
@@ -158,11 +174,16 @@ fn url(fields: &Fields<'_>, kind: Kind, faults: &mut Faults) -> Option<Source> {
 /// What it is signed with, or identified by, if it is.
 fn secret(fields: &Fields<'_>, kind: Kind, faults: &mut Faults) -> Option<Option<Source>> {
     let found = source(fields, "secret", faults).ok()?;
-    let is_needed = matches!(kind, Kind::Pagerduty | Kind::Webhook);
+    let is_user = fields.get("user").is_some();
+    let is_needed = matches!(kind, Kind::Pagerduty | Kind::Webhook) || kind == Kind::Email && is_user;
     match found {
         None if is_needed => {
-            let what = "`secret_file` is missing: PagerDuty's routing key, or what a webhook is signed with";
+            let what = "`secret_file` is missing: PagerDuty's routing key, what a webhook is signed with, or a user's password";
             faults.add(fields.at, what, format!("write `secret_file: {SECRET}`, or `secret_env`"));
+            None
+        }
+        Some((_, at)) if kind == Kind::Email && !is_user => {
+            faults.add(at, "a password is one of a user", "write `user: evenkeel`, too, or leave it out instead");
             None
         }
         Some((_, at)) if !is_needed => {
@@ -171,6 +192,30 @@ fn secret(fields: &Fields<'_>, kind: Kind, faults: &mut Faults) -> Option<Option
         }
         found => Some(found.map(|(source, _)| source)),
     }
+}
+
+/// From whom and to whom mail goes; nothing if it is no receiver of mail.
+fn mail(fields: &Fields<'_>, kind: Kind, faults: &mut Faults) -> Option<Option<Mail>> {
+    if kind != Kind::Email {
+        let Some(name) = ["from", "to", "user"].into_iter().find(|name| fields.get(name).is_some()) else {
+            return Some(None);
+        };
+        let what = format!("a receiver of this type has no `{name}`");
+        faults.add(fields.place(name), what, "write `type: email`, or leave it out instead");
+        return None;
+    }
+    if fields.get("from").is_none() {
+        faults.add(fields.at, "`from` is missing", format!("write `from: {FROM}`"));
+        return None;
+    }
+    let from = fields.read("from", |node, faults| address(node, "", faults))?;
+    let to = fields.list("to").iter().map(|node| address(node, "", &mut Faults::of(""))).collect::<Option<Vec<_>>>()?;
+    if !(1..=MAX_TO).contains(&to.len()) {
+        let what = format!("`to` has 1 to {MAX_TO} addresses, whoever is on call not counted");
+        faults.add(fields.place("to"), what, "write `to: [ops@example.com]` instead");
+        return None;
+    }
+    Some(Some(Mail { from, to, user: fields.text("user") }))
 }
 
 /// The labels of `match`; none if it is not said.

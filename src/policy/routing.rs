@@ -91,4 +91,9 @@ impl Watch {
         }
         Ok(Some(newest.map(Routing::of_applied).unwrap_or_default()))
     }
+
+    /// Has the next call say the policy in force, as that of the last one could not be followed.
+    pub fn again(&mut self) {
+        (self.heard, self.version) = (None, None);
+    }
 }

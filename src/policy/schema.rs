@@ -94,6 +94,7 @@ fn of_shape(shape: &Shape) -> Json {
     match shape {
         Shape::Name(example) => text("^[a-z0-9][a-z0-9-]{0,62}$", example),
         Shape::Text(example) => json!({"type": "string", "minLength": 1, "maxLength": 256, "examples": [example]}),
+        Shape::Address(example) => text("^[!-?A-~]+@[!-?A-~]+$", example),
         Shape::Service => json!({"type": "string", "minLength": 1, "maxLength": 256, "examples": ["checkout", "*"]}),
         Shape::Choice(_, choices) => json!({"enum": choices}),
         Shape::Number(from, to) => json!({"type": "integer", "minimum": from, "maximum": to}),

@@ -3,7 +3,8 @@
 use super::document::identifier;
 use super::fault::Faults;
 use super::fields::{
-    Fields, boolean, choice, condition, duration_us, label, number, service, share_ppm, text, time_us, turn_s, words_us,
+    Fields, address, boolean, choice, condition, duration_us, label, number, service, share_ppm, text, time_us, turn_s,
+    words_us,
 };
 use super::yaml::{Node, Value};
 
@@ -14,6 +15,8 @@ pub enum Shape {
     Name(&'static str),
     /// A text of 1 to 256 bytes, like this one.
     Text(&'static str),
+    /// An e-mail address, like this one.
+    Address(&'static str),
     /// The name of a service, or `*`.
     Service,
     /// One of some words: what they are, and which there are.
@@ -75,6 +78,7 @@ impl Shape {
         match self {
             Self::Name(example) => _ = identifier(node, example, faults),
             Self::Text(example) => _ = text(node, example, faults),
+            Self::Address(example) => _ = address(node, example, faults),
             Self::Service => _ = service(node, faults),
             Self::Choice(what, choices) => _ = choice(node, what, choices, faults),
             Self::Number(from, to) => _ = number(node, *from..=*to, faults),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A firing key that shows nothing for so long is cleared: there is no traffic left to judge, µs.
-const FORGET_US: i64 = 60 * TICK_US;
+pub(crate) const FORGET_US: i64 = 60 * TICK_US;
 
 /// Spans of a key of few requests are so far apart that they do not overlap, µs.
 const APART_US: i64 = 10 * TICK_US;

@@ -124,6 +124,13 @@ impl CommandKind {
         matches!(self, Reroute | LimitErrors | Throttle | Drain | Isolate | Failover | SplitTraffic | SetFlag)
     }
 
+    /// Whether what failed gets no requests any more after it: they go elsewhere, or it is another replica or version that
+    /// gets them.
+    pub const fn diverts(self) -> bool {
+        use CommandKind::{Drain, Failover, Isolate, Redeploy, Reroute, RestartNode, Rollback, SplitTraffic};
+        matches!(self, Drain | Failover | Isolate | Redeploy | Reroute | RestartNode | Rollback | SplitTraffic)
+    }
+
     /// Whether it takes its target, a replica, out of service.
     pub const fn takes_out(self) -> bool {
         matches!(self, Self::TripCircuit | Self::Drain | Self::Isolate)

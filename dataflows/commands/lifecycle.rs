@@ -7,7 +7,8 @@
 //!    changes nothing.
 //! 3. One that is acknowledged helped if the episode for which it was said is over `verify_s` later; the verdicts that began
 //!    the episode are what ends it, so it is asked of the same baselines. If it did not help, it is said once more. What a
-//!    circuit kept away is seen only after it closed: its time begins then.
+//!    circuit kept away is seen only after it closed: its time begins then. What gets no requests any more after a command
+//!    is known to be over only once it showed nothing for a while: so much longer is waited.
 //! 4. After `futile` commands in a row that did not help, the target is given up: nothing more is said for it until a person
 //!    orders to resume, and its circuit stays as it is.
 //!
@@ -16,6 +17,7 @@
 //! when they are acknowledged: whether they were right is for the next episode to say.
 
 use super::{Commands, MAX_WITHDRAWN, Said, Service, slot};
+use crate::detect::FORGET_US;
 use crate::epochs::Moment;
 use crate::tuning::TICK_US;
 use evenkeel_schemas::{Command, CommandKind, CommandState, Mode, Outcome, OutcomeStatus};
@@ -111,7 +113,7 @@ impl Commands {
                 end(live, CommandState::Done, &outcome.detail, now, said);
             }
             OutcomeStatus::Applied => {
-                let due_us = now.now_us + self.times().verify_s * TICK_US;
+                let due_us = now.now_us + self.verify_us(live.command.kind);
                 let live = Live { due_us, ..say(live, CommandState::Acknowledged, &outcome.detail, now, said) };
                 state.live.insert(place, live);
             }
@@ -154,7 +156,7 @@ impl Commands {
             let step = state.measures.get(&place).filter(|measure| measure.is_on_its_way());
             let is_done = live.command.state == CommandState::Acknowledged;
             if let Some(next_us) = step.and_then(|measure| measure.next_us).filter(|_| stands && is_done) {
-                let due_us = next_us.max(now.now_us) + self.times().verify_s * TICK_US;
+                let due_us = next_us.max(now.now_us) + self.verify_us(live.command.kind);
                 state.live.insert(place, Live { due_us, ..live });
                 continue;
             }
@@ -177,6 +179,11 @@ impl Commands {
         if let Some(live) = trip.filter(|live| live.awaits_circuit()) {
             live.due_us = now_us + self.times().verify_s * TICK_US;
         }
+    }
+
+    /// How long after its answer it is known whether a command helped, µs.
+    pub(super) fn verify_us(&self, kind: CommandKind) -> i64 {
+        self.times().verify_s * TICK_US + if kind.diverts() { FORGET_US } else { 0 }
     }
 
     pub(super) fn helped(&self, state: &mut Service, live: Live, now: Moment, said: &mut Vec<Said>) {

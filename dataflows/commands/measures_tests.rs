@@ -223,3 +223,18 @@ fn the_first_action_that_can_be_done_is_taken() {
     play.episodes += 1;
     assert_eq!(play.situation(false, Detector::ErrorRate, &[], changes), []);
 }
+
+/// A version of which all requests went elsewhere is known to be well only once it showed nothing for a minute.
+#[test]
+fn what_gets_no_requests_any_more_is_given_longer_to_be_known_to_be_well() {
+    let split = Action::SplitTraffic { to: "1".to_owned(), percent: 100, step: 100 };
+    let flag = Action::SetFlag { flag: "new-cart".to_owned(), on: false };
+    for (action, seconds_then) in [(split, 120), (flag, 60)] {
+        let mut play = Play::new(LATENCY, vec![action]);
+        play.begins(LATENCY, &[]);
+        play.answer(Applied);
+        let (seconds, said) = play.next();
+        assert_eq!(seconds, seconds_then);
+        assert!(said.iter().any(|command| command.detail == "it did not help"), "{said:?}");
+    }
+}

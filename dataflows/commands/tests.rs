@@ -265,7 +265,7 @@ impl World {
                 assert!(!stands || in_trial || steps, "what it was for stands: {why}");
             }
             CommandState::Failed | CommandState::Escalated if command.detail == "it did not help" => {
-                let due_us = acknowledged_us.expect("it was carried out") + self.machine.times().verify_s * TICK_US;
+                let due_us = acknowledged_us.expect("it was carried out") + self.machine.verify_us(*kind);
                 assert!(stands && self.now.now_us >= due_us, "it is judged too early, or wrongly: {why}");
             }
             CommandState::Expired if command.detail == "no actuator answered" => {
@@ -290,7 +290,7 @@ impl World {
                 CommandState::Acknowledged
                     if command.kind != CommandKind::TripCircuit && next_step(&command.params).is_none() =>
                 {
-                    self.witness.acknowledged[&command.command_id] + self.machine.times().verify_s * TICK_US
+                    self.witness.acknowledged[&command.command_id] + self.machine.verify_us(command.kind)
                 }
                 _ => continue,
             };

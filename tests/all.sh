@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Every test there is. What needs a broker or HAProxy runs where they can be had (KAFKA_BOOTSTRAP, or Java with Maven).
+# Cargo is always given the whole workspace: for one package it would build what they share again, with fewer features.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . tests/steps.sh
@@ -88,7 +89,7 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   else
     skip "Spark reads the same" "SPARK=1 runs it: 450 MB from PyPI, and Java 17"
   fi
-  if step "the cold store in S3 builds" cargo build --release -p evenkeel-objects; then
+  if step "the cold store in S3 builds" cargo build --release --workspace --bins; then
     step "the cold store in S3: replayed, restored, killed amid its work, two writers at once" \
       env EVENKEEL_BIN="$evenkeel" python3 tests/objects.py "$data"
   fi
@@ -97,7 +98,7 @@ if step "demo: every fault found and recovered" "$evenkeel" demo --seconds 60 -o
   if why=$(missing prometheus-alertmanager amtool); then
     skip "alerts: a real Alertmanager and amtool" "$why"
   else
-    step "an outage of 400 services, in a log" cargo bench --bench scenarios -- outage-400 --seeds 1 --data "$scratch/outage"
+    step "an outage of 400 services, in a log" cargo bench --workspace --bench scenarios -- outage-400 --seeds 1 --data "$scratch/outage"
     step "alerts: a real Alertmanager and amtool, an outage of 400 services, killed amid its work, nothing lost or doubled" \
       env EVENKEEL_BIN="$evenkeel" python3 tests/alerts.py --demo "$data" --outage "$scratch/outage"
   fi
@@ -120,7 +121,7 @@ step "people who decide: two persons, one-time passwords, a broken glass, who is
   env -u KAFKA_BOOTSTRAP EVENKEEL_BIN="$evenkeel" python3 tests/people.py
 
 if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
-  step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --test kafka --test kafka_audit
+  step "Kafka at $KAFKA_BOOTSTRAP" cargo test --release --workspace --test kafka --test kafka_audit
   step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
   step "policies on Kafka" env EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
   tells_of_kafka
@@ -128,13 +129,13 @@ if [ -n "${KAFKA_BOOTSTRAP:-}" ]; then
 elif why=$(missing java mvn); then
   skip "Kafka" "$why"
 elif step "Kafka starts" start_kafka; then
-  step "Kafka" cargo test --release --test kafka --test kafka_audit
+  step "Kafka" cargo test --release --workspace --test kafka --test kafka_audit
   step "Kafka to Parquet, with what replay needs: the same hash" compacts_kafka
   step "policies on Kafka" env EVENKEEL_BIN="$evenkeel" python3 tests/policy.py
   # One at a time: nobody else can use a broker that crashes.
   # shellcheck disable=SC2016 # for the shell of the test that crashes the broker
   step "Kafka crashes" env KAFKA_RESTART='kill -9 "$(cat "$(tests/kafka/up.sh --pid-file)")"; sleep 1; tests/kafka/up.sh' \
-    cargo test --release --test kafka -- --test-threads 1 over_a_crash
+    cargo test --release --workspace --test kafka -- --test-threads 1 over_a_crash
   tells_of_kafka
   processes_die
   stop_kafka
@@ -171,7 +172,7 @@ if why=$(missing psql kcat java mvn); then
 else
   step "PostgreSQL and Debezium: every change is chained, over a crash of everything" \
     env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/loop.py
-  step "mirror and vault build" cargo build --release -p evenkeel-postgres &&
+  step "mirror and vault build" cargo build --release --workspace --bins &&
     step "a mirror of the audit log in PostgreSQL: copied once, and no change of it goes unseen" \
       env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/mirror.py &&
     step "personal data: not in the log, and erased from the vault" env EVENKEEL_BIN="$evenkeel" python3 tests/debezium/vault.py

@@ -187,7 +187,7 @@ def start(arguments):
         written = run(__file__, "--files", directory)
         if written != 0:
             return written
-        test = ["cargo", "test", "--release", "--test", "encodings", "--", "--exact", "--nocapture", "peers_are_read"]
+        test = ["cargo", "test", "--release", "--workspace", "--test", "encodings", "--", "--exact", "--nocapture", "peers_are_read"]
         return subprocess.run(test, env={**os.environ, "EVENKEEL_PEERS": directory}, cwd=HERE.parent).returncode
 
 

@@ -145,6 +145,8 @@ def tamper(mirror, watch):
 def anew(parts, mirror):
     """An empty table is filled again from the log, whatever was done to it."""
     stop(mirror.process)
+    # It may have copied an entry about the truncation by then, and with a hole before it the table is not empty.
+    mirror.database.do(f"truncate {TABLE}")
     once = subprocess.run([*mirror.command, "--once"], stdout=subprocess.DEVNULL, stderr=parts.log)
     expect(once.returncode == 0, f"evenkeel-mirror --once ended with {once.returncode}")
     expect(not mirror.broken(), f"follow.sql finds {mirror.broken()[:3]}")

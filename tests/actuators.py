@@ -160,12 +160,6 @@ class Play(Parts):
             self.start(name, *self.actuators[name])
             self.kills[name] += 1
 
-    def start(self, name, *command, **environment):
-        log = self.scratch / f"{name}.log"
-        if log.exists():
-            log.rename(self.scratch / f"{name}.{time.time_ns()}.log")
-        super().start(name, *command, **environment)
-
     def order(self, **fields):
         order = json.dumps({"event_time_us": time.time_ns() // 1000, "by": "ci", **fields})
         subprocess.run(["kcat", "-P", "-b", self.brokers, "-t", "ops.control.v1"], input=order.encode(), check=True)

@@ -106,10 +106,7 @@ pub(super) fn alert(args: &AlertArgs, json: bool) -> Result<Ending, PortError> {
 /// Whom to tell at first, and what says when that changes: nothing does if it was given.
 fn start(args: &AlertArgs) -> Result<(Option<Watch>, Routing), PortError> {
     if !args.policies.is_empty() {
-        let policies = Policies::read(&args.policies, &Tuning::default())?;
-        if let Some(fault) = policies.faults.first() {
-            return Err(fatal(fault.to_string()));
-        }
+        let policies = Policies::read(&args.policies, &Tuning::default())?.sound()?;
         let routing = Routing::of(&policies.documents);
         if routing.receivers.is_empty() {
             return Err(fatal("there is no Receiver among these documents"));

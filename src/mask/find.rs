@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// Most memory that a pattern of somebody's may take, bytes.
@@ -136,7 +136,7 @@ fn is_card(text: &[u8]) -> bool {
 }
 
 fn is_ip(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv4Addr>().is_ok() || text.parse::<Ipv6Addr>().is_ok())
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
 }
 
 fn is_wallet(text: &[u8]) -> bool {

@@ -62,12 +62,25 @@ pub struct MaskRule {
     pub replace: Replace,
 }
 
+/// A rule at work.
+struct Mask {
+    rule: MaskRule,
+    finder: Finder,
+    /// How often it found something.
+    found: u64,
+}
+
+impl From<MaskRule> for Mask {
+    fn from(rule: MaskRule) -> Self {
+        Self { finder: Finder::of(&rule.find), rule, found: 0 }
+    }
+}
+
 /// Rules, with the key of pseudonyms.
 #[derive(Default)]
 pub struct Masks {
-    rules: Vec<(MaskRule, Finder)>,
+    all: Vec<Mask>,
     key: Vec<u8>,
-    counts: Vec<u64>,
 }
 
 impl Masks {
@@ -82,22 +95,17 @@ impl Masks {
             let what = "its pseudonyms need a key: give --mask-key FILE with 16 or more random bytes, e.g. of `openssl rand -hex 32`";
             return Err(PortError::Fatal(format!("MaskRule/{}: {what}", rule.name)));
         }
-        let counts = vec![0; rules.len()];
-        let rules = rules.into_iter().map(|rule| {
-            let finder = Finder::of(&rule.find);
-            (rule, finder)
-        });
-        Ok(Self { rules: rules.collect(), key, counts })
+        Ok(Self { all: rules.into_iter().map(Mask::from).collect(), key })
     }
 
     /// How often each rule found something, by its name.
     pub fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.rules.iter().zip(&self.counts).map(|((rule, _), count)| (rule.name.as_str(), *count))
+        self.all.iter().map(|mask| (mask.rule.name.as_str(), mask.found))
     }
 
     /// The line without what the rules find.
     pub fn apply<'l>(&mut self, line: &'l [u8]) -> Cow<'l, [u8]> {
-        if self.rules.is_empty() {
+        if self.all.is_empty() {
             return Cow::Borrowed(line);
         }
         let masked = if line.first() == Some(&b'{') { self.json(line) } else { self.text(line) };
@@ -107,7 +115,7 @@ impl Masks {
     /// The text without what the rules find; `None` if that is the same.
     fn text(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let mut masked = None::<Vec<u8>>;
-        for ((rule, finder), count) in self.rules.iter().zip(&mut self.counts) {
+        for Mask { rule, finder, found: count } in &mut self.all {
             let line = masked.as_deref().unwrap_or(text);
             let found = finder.all(line);
             if found.is_empty() {
@@ -133,8 +141,9 @@ impl Masks {
             let text = token.text();
             let masked = match field.filter(|_| token.is_value() && !text.is_empty()) {
                 Some(rule) => {
-                    self.counts[rule] += 1;
-                    Some(substitute(&self.rules[rule].0, &self.key, &text).into_bytes())
+                    let mask = &mut self.all[rule];
+                    mask.found += 1;
+                    Some(substitute(&mask.rule, &self.key, &text).into_bytes())
                 }
                 None if token.is_value() => self.text(&text),
                 None => None,
@@ -158,9 +167,8 @@ impl Masks {
 
     /// The number of the rule for the values of a JSON field.
     fn rule_of(&self, name: &[u8]) -> Option<usize> {
-        self.rules
-            .iter()
-            .position(|(rule, _)| matches!(&rule.find, Find::Fields(all) if all.iter().any(|it| it.as_bytes() == name)))
+        let is_named = |names: &Vec<String>| names.iter().any(|it| it.as_bytes() == name);
+        self.all.iter().position(|mask| matches!(&mask.rule.find, Find::Fields(names) if is_named(names)))
     }
 }
 

@@ -10,11 +10,7 @@ fn masks(rules: &[(&str, Find, Replace)]) -> Masks {
         find: find.clone(),
         replace: *replace,
     });
-    Masks {
-        key: b"0123456789abcdef".to_vec(),
-        counts: vec![0; rules.len()],
-        rules: rules.map(|it| (it.clone(), Finder::of(&it.find))).collect(),
-    }
+    Masks { key: b"0123456789abcdef".to_vec(), all: rules.map(Mask::from).collect() }
 }
 
 fn all() -> Masks {

@@ -167,8 +167,8 @@ pub fn label(node: &Node, faults: &mut Faults) -> Option<Matcher> {
     let matcher = match Matcher::parse(&text) {
         Ok(matcher) => matcher,
         Err(why) if why.contains("regular") => {
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            return wrong(node, &format!("no regular expression: {why}"), "a pattern for the whole label", faults);
+            let what = format!("no regular expression: {}", of_pattern(&why));
+            return wrong(node, &what, "a pattern for the whole label", faults);
         }
         Err(_) => return wrong(node, "no condition", "`service=checkout`, or with !=, =~ or !~,", faults),
     };
@@ -177,6 +177,11 @@ pub fn label(node: &Node, faults: &mut Faults) -> Option<Matcher> {
         return None;
     }
     Some(matcher)
+}
+
+/// What is wrong with a regular expression: of what is said of it, which draws a picture, the last line.
+pub fn of_pattern(said: &str) -> &str {
+    said.lines().last().unwrap_or_default().trim_start_matches("error: ")
 }
 
 /// A condition on an incident, in CEL.

@@ -1,7 +1,7 @@
 //! `MaskRule`: personal data that `evenkeel ship` replaces before a line is kept.
 
 use super::fault::Faults;
-use super::fields::{Fields, choice};
+use super::fields::{Fields, choice, of_pattern, text};
 use super::shape::{Field, Shape, may};
 use super::yaml::Value;
 use crate::mask::{Find, MaskRule, Replace};
@@ -48,8 +48,7 @@ pub fn rule(fields: &Fields<'_>, name: &str, faults: &mut Faults) -> Option<Mask
         "pattern" => match Find::pattern(&fields.text("pattern")?) {
             Ok(find) => find,
             Err(why) => {
-                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                let what = format!("the pattern is none: {why}");
+                let what = format!("the pattern is none: {}", of_pattern(&why));
                 faults.add(fields.place("pattern"), what, "write a regular expression, as `PN-[0-9]{8}`, instead");
                 return None;
             }
@@ -86,5 +85,5 @@ fn names(fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<String>> {
         );
         return None;
     }
-    nodes.iter().map(|node| super::fields::text(node, "user", &mut Faults::of(""))).collect()
+    nodes.iter().map(|node| text(node, "user", &mut Faults::of(""))).collect()
 }

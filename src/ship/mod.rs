@@ -7,9 +7,9 @@
 //! | [`sink`] | where lines go: Kafka, through a bounded buffer |
 //! | `hub` | what happens when the buffer is full, and the counts |
 //!
-//! Every line is its own record, sent at once, byte for byte, but for what [`crate::mask`] was told to replace. Delivery: at least once while this process lives, in order
-//! per input as far as the topic has one partition. Law: `lines = delivered + lost + dropped + refused + too_long +
-//! those in the buffer`; the last are reported as `unsent` at the end.
+//! Every line is its own record, sent at once, byte for byte, but for what [`crate::mask`] was told to replace. Delivery: at
+//! least once while this process lives, in order per input as far as the topic has one partition. Law: `lines = delivered +
+//! lost + dropped + refused + too_long + those in the buffer`; the last are reported as `unsent` at the end.
 //!
 //! # Decision
 //! The sender is a live system, and its log must never stop it. While lines are delivered a full buffer is waited for

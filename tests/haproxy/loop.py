@@ -113,7 +113,10 @@ class Parts:
         return up.stdout.strip()
 
     def start(self, name, *command, **environment):
-        log = self.stack.enter_context(open(self.scratch / f"{name}.log", "wb"))
+        path = self.scratch / f"{name}.log"
+        if path.exists():  # of the one before it, which was killed
+            path.rename(self.scratch / f"{name}.{time.time_ns()}.log")
+        log = self.stack.enter_context(open(path, "wb"))
         process = subprocess.Popen(command, cwd=self.scratch, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log)
         self.processes[name] = process
@@ -265,7 +268,7 @@ def run(scratch):
 
 
 def interrupt(number, _):
-    raise Failure(f"took more than {ALL_WITHIN_S} s" if number == signal.SIGALRM else f"stopped by signal {number}")
+    raise Failure("took too long" if number == signal.SIGALRM else f"stopped by signal {number}")
 
 
 def main():

@@ -63,12 +63,6 @@ class Loop(Parts):
                    "--token-file", "token", "--ca-file", self.cluster.ca, "--namespace", "shop",
                    "--repository", "registry.example/{service}")
 
-    def start(self, name, *command, **environment):
-        log = self.scratch / f"{name}.log"
-        if log.exists():
-            log.rename(self.scratch / f"{name}.{time.time_ns()}.log")
-        super().start(name, *command, **environment)
-
     def fails(self, service, node):
         """Whether a request to that node fails, by what is so in the cluster."""
         if service not in self.faults:

@@ -372,11 +372,6 @@ pub(crate) fn cleared(began: Verdict, at_us: i64, reason: &str) -> Verdict {
     Verdict { decision: Decision::Clear, reason: reason.to_owned(), at_us, ..began }
 }
 
-/// What a key is compared with, in a committed state.
-pub(crate) fn frozen(state: &[u8]) -> Option<Frozen> {
-    from_json::<Latches>(state).frozen()
-}
-
 /// The verdicts that stand in a committed state.
 pub(crate) fn standing(state: &[u8]) -> Vec<Verdict> {
     let Latches { burst, judged: Judged { errors, latency, .. }, traffic, .. } = from_json(state);

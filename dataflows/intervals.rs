@@ -54,8 +54,10 @@ impl Intervals {
     /// The seconds within `seconds` that no baseline of `service` may hold, widened to whole slots of `slot_s`, as ranges
     /// that do not overlap, ascending.
     pub fn excluded(&self, service: &str, seconds: &Range<i64>, slot_s: i64) -> Vec<Range<i64>> {
-        let wide_us = seconds.start.saturating_mul(1_000_000)..seconds.end.saturating_mul(1_000_000);
         let slot_us = slot_s * 1_000_000;
+        // Whole slots, so that a second is left out or not whichever range it is asked for in.
+        let whole_us = |second: i64| second.div_euclid(slot_s).saturating_mul(slot_us);
+        let wide_us = whole_us(seconds.start)..whole_us(seconds.end.saturating_add(slot_s - 1));
         let widened = self.of(service, &wide_us).map(|it| {
             let (from, to) = (it.from_us.div_euclid(slot_us), (it.to_us - 1).div_euclid(slot_us) + 1);
             (from * slot_s).max(seconds.start)..(to * slot_s).min(seconds.end)
@@ -107,6 +109,8 @@ mod tests {
         }
         assert_eq!(gaps(&intervals, "a", 0..660, 60), [(120, 240), (600, 660)]);
         assert_eq!(gaps(&intervals, "a", 130..140, 60), [(130, 140)]);
+        assert_eq!(gaps(&intervals, "a", 0..125, 60), [(120, 125)]);
+        assert_eq!(gaps(&intervals, "a", 235..300, 60), [(235, 240)]);
         assert_eq!(gaps(&intervals, "a", 250..590, 60), []);
         assert_eq!(gaps(&intervals, "c", 0..4_000, 1_800), [(0, 1_800)]);
         assert!(!intervals.mute("a", 140_000_000), "left out, but spoken of");

@@ -1,7 +1,7 @@
 //! `requests`: sheaves in; verdicts about keys, and replicas that come and go, out. The windows of a key and its
 //! detectors are kept by the same worker, and are one operator.
 
-use crate::detect::Detect;
+use crate::detect::{Detect, Latches};
 use crate::epochs::Epochs;
 use crate::known::dimension_of;
 use crate::operators::epochwise::{alone, epochwise};
@@ -12,7 +12,8 @@ use crate::recovery::News;
 use crate::rules::Rules;
 use crate::sheaf::Sheaf;
 use crate::worker::Start;
-use evenkeel_schemas::{Decision, Dimension};
+use evenkeel_schemas::Dimension;
+use std::collections::BTreeSet;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 
@@ -29,6 +30,7 @@ pub(crate) fn requests<'s>(
     let limits = rules.tuning().detection.clone();
     let intervals = Policy::recovered(state).intervals;
     let mut detect = Keys::recovered(Detect { ending: limits.ending(), limits, intervals }, state, place);
+    detect.iter().for_each(|(id, kept)| windows.watch(*id, Some(kept.frozen())));
     let (peers, mut verdicts) = (place.1, Vec::new());
     let sheaves = (sheaves, Exchange::new(|sheaf: &Sheaf| sheaf.to));
     epochwise("requests", sheaves, alone(), epochs, move |now, sheaves, _, news, put| {
@@ -56,16 +58,9 @@ pub(crate) fn requests<'s>(
                 observed.iter().filter_map(value).flat_map(|it| (0..peers).map(move |worker| it.known(worker))),
             );
             news.extend(minutes(&mut observed));
-            let mended = observed.iter().filter(|(_, (seen, _))| matches!(seen, Observation::Mended { .. }));
-            let mut frozen = mended.map(|(id, _)| *id).collect::<Vec<_>>();
+            let told = observed.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>();
             detect.step(now, observed, &mut verdicts, put);
-            frozen.extend(verdicts.iter().filter_map(|news| match news {
-                News::Verdict(verdict) if verdict.decision == Decision::Fire => Some(verdict.key.id()),
-                _ => None,
-            }));
-            for id in frozen {
-                windows.freeze(id, detect.get(&id).and_then(|state| state.frozen()));
-            }
+            told.iter().for_each(|id| windows.watch(*id, detect.get(id).map(Latches::frozen)));
             news.append(&mut verdicts);
         }
     })

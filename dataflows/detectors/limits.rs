@@ -344,9 +344,4 @@ impl Detection {
             ..self.clone()
         }
     }
-
-    /// A key that passed a limit is looked at for so many ticks more: until all of its last judgements are made.
-    pub fn watch(&self) -> u32 {
-        self.of.max(self.quiet_of * 10) + 1
-    }
 }

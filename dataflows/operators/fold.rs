@@ -129,6 +129,11 @@ impl<M: Machine> Keys<M> {
         self.states.get(key)
     }
 
+    /// All of which something is kept.
+    pub fn iter(&self) -> impl Iterator<Item = (&M::Key, &M::State)> {
+        self.states.iter()
+    }
+
     /// Of how many keys in `range` something is kept.
     pub fn count(&self, range: Range<M::Key>) -> usize {
         self.states.range(range).count()

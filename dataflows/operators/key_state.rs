@@ -32,17 +32,15 @@ pub(crate) struct KeyState {
     pub frozen: Option<Frozen>,
     /// The last epoch in which an error was counted, plus one.
     pub errors_in: u64,
-    /// So many more ticks go to the detectors, whatever they show.
-    pub watched: u32,
-    /// So many more minutes do.
-    pub watched_minutes: u32,
+    /// What it shows goes to the detectors, whatever that is: they keep something of it.
+    pub watched: bool,
     /// The newest minute in which something was counted that is no longer open.
     pub newest_minute: i64,
 }
 
 impl KeyState {
-    /// That of a key admitted in `epoch`, before the tick `since_tick`, and watched for so many ticks and minutes.
-    pub fn new((id, key): (KeyId, Arc<Key>), (epoch, since_tick): (u64, i64), watched: u32) -> Self {
+    /// That of a key admitted in `epoch`, before the tick `since_tick`.
+    pub fn new((id, key): (KeyId, Arc<Key>), (epoch, since_tick): (u64, i64)) -> Self {
         Self {
             id,
             key,
@@ -53,8 +51,7 @@ impl KeyState {
             is_stale: false,
             frozen: None,
             errors_in: 0,
-            watched,
-            watched_minutes: watched,
+            watched: false,
             newest_minute: i64::MIN / 60,
         }
     }

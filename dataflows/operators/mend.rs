@@ -26,11 +26,11 @@ pub(crate) const MENDED_KEYS: usize = 16;
 impl Teller<'_> {
     /// Tells once more of a key into whose last ticks something was patched.
     pub fn mend(&mut self, shard: &mut Shard, index: u32) {
-        let (open, limits) = (shard.open_tick(), &self.tuning.detection);
+        let open = shard.open_tick();
         let told = self.told(shard, index, open - TOLD_S..open);
         let state = shard.key_mut(index);
         // What it is compared with from now on is found out once more, too.
-        (state.watched, state.frozen) = (limits.watch(), None);
+        (state.watched, state.frozen) = (true, None);
         let seen = Observation::Mended { told_us: (open - TOLD_S) * TICK_US, told };
         self.said.push((state.id, (seen, Arc::clone(&state.key))));
     }

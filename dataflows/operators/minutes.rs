@@ -72,11 +72,10 @@ impl Teller<'_> {
         let judgement = judge_traffic(seen, usual, None, &self.tuning.detection.traffic);
         let state = shard.key_mut(index);
         if judgement.exceeds {
-            state.watched_minutes = TRAFFIC_OF + 1;
-        } else if state.watched_minutes == 0 {
+            state.watched = true;
+        } else if !state.watched {
             return;
         }
-        state.watched_minutes -= 1;
         let precedented = judgement.fires && self.was_so_quiet(shard, index, tick, seen);
         let state = shard.key(index);
         let seen = Observation::Volume { at_us: (tick + 1) * TICK_US, seen, usual, precedented };
@@ -98,7 +97,7 @@ impl Teller<'_> {
         let since_us = (tick + 1 - silent_s) * TICK_US;
         let state = shard.key_mut(index);
         // So that it is told when there is traffic again.
-        state.watched = self.tuning.detection.watch();
+        state.watched = true;
         let silent = Observation::Silent { since_us, due_us: since_us + patience_us, usual };
         self.said.push((state.id, (silent, Arc::clone(&state.key))));
     }

@@ -129,18 +129,13 @@ impl Shard {
         self.keys.iter_mut().flatten().for_each(|state| (state.is_stale, state.frozen) = (true, None));
     }
 
-    /// Every key is watched for so many ticks, as after a restart.
-    pub fn watch(&mut self, ticks: u32) {
-        self.keys.iter_mut().flatten().for_each(|state| (state.watched, state.watched_minutes) = (ticks, ticks));
-    }
-
     pub fn ring(&self, width: usize) -> &Ring {
         &self.rings[width]
     }
 
-    /// Takes in a key; it is watched for so many ticks.
-    pub fn admit(&mut self, id: KeyId, key: Arc<Key>, (epoch, since_tick): (u64, i64), watched: u32) -> u32 {
-        let state = KeyState::new((id, key), (epoch, since_tick), watched);
+    /// Takes in a key.
+    pub fn admit(&mut self, id: KeyId, key: Arc<Key>, (epoch, since_tick): (u64, i64)) -> u32 {
+        let state = KeyState::new((id, key), (epoch, since_tick));
         let index = self.free.pop().unwrap_or(self.keys.len() as u32);
         if index as usize == self.keys.len() {
             self.keys.push(None);

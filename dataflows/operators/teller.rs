@@ -97,7 +97,7 @@ impl Teller<'_> {
         let span = if busy { &self.scratch } else { recent };
         // Without a history latencies are not judged, and errors that are few without one are few with any.
         let none = Statistics::default();
-        if state.watched == 0 && state.is_new(limits.min_history) && is_quiet(&counts(span), &none, limits) {
+        if !state.watched && state.is_new(limits.min_history) && is_quiet(&counts(span), &none, limits) {
             return;
         }
         let span = Statistics::from(span);
@@ -120,12 +120,10 @@ impl Teller<'_> {
         let limits = &self.tuning.detection;
         let usual = shard.usual(index, limits.min_history, self.intervals);
         let state = shard.key_mut(index);
-        if state.frozen.is_some() || !is_quiet(&span, &usual, limits) {
-            state.watched = limits.watch();
-        } else if state.watched == 0 {
+        if !state.watched && is_quiet(&span, &usual, limits) {
             return;
         }
-        state.watched -= 1;
+        state.watched = true;
         let precedented = self.precedented(shard, index, tick, (&span, &usual));
         let state = shard.key(index);
         let seen = Observation::Tick(Told { at_us: (tick + 1) * TICK_US, busy, span, usual, precedented });

@@ -135,24 +135,11 @@ impl Windows {
             let Admission { key, epoch, since_tick } = from_json(value);
             let id = id.parse().expect("keys were committed whole");
             if shard_of(id) % peers == index {
-                shards[(shard_of(id) / peers) as usize].admit(
-                    id,
-                    Arc::new(key),
-                    (epoch, since_tick),
-                    tuning.detection.watch(),
-                );
+                shards[(shard_of(id) / peers) as usize].admit(id, Arc::new(key), (epoch, since_tick));
             }
         }
         for shard in &mut shards {
             restore(shard, &recovered.state);
-        }
-        for (id, value) in recovered.state.under("fold/detect/") {
-            let id: KeyId = id.parse().expect("keys were committed whole");
-            let Some(frozen) = crate::detect::frozen(value).filter(|_| shard_of(id) % peers == index) else { continue };
-            let shard = &mut shards[(shard_of(id) / peers) as usize];
-            if let Some(index) = shard.index_of(id) {
-                shard.key_mut(index).frozen = Some(frozen);
-            }
         }
         let opened_us = recovered.presents.first().map_or(i64::MIN, |(_, now_us)| *now_us);
         Self {
@@ -190,17 +177,20 @@ impl Windows {
         Some(self.intervals.clone())
     }
 
-    /// From now on these limits hold; what was seen of late is judged by them, too.
+    /// From now on these limits hold.
     pub fn follow(&mut self, tuning: &Tuning) {
         self.tuning = tuning.clone();
-        self.shards.iter_mut().for_each(|shard| shard.watch(tuning.detection.watch()));
     }
 
-    /// From now on, if there is something, a key is compared with what was usual, and not with what is.
-    pub fn freeze(&mut self, id: KeyId, frozen: Option<Frozen>) {
+    /// What the detectors keep of a key, if they do: until they do not any more they are told all of it, and it is compared
+    /// with what was usual, if that is frozen, and not with what is.
+    ///
+    /// A restart knows no more of a key than this, so nothing else may decide about what they are told.
+    pub fn watch(&mut self, id: KeyId, kept: Option<Option<Frozen>>) {
         let at = self.at(id);
         if let Some(index) = self.shards[at].index_of(id) {
-            self.shards[at].key_mut(index).frozen = frozen;
+            let state = self.shards[at].key_mut(index);
+            (state.watched, state.frozen) = (kept.is_some(), kept.flatten());
         }
     }
 
@@ -268,7 +258,7 @@ impl Windows {
             Admission { key: (*key).clone(), epoch: now.epoch.0, since_tick: now.now_us.div_euclid(TICK_US) + 1 };
         put.push(record(key_record(id), Some(json(&admission))));
         said.push((id, (Observation::Admitted, Arc::clone(&key))));
-        shard.admit(id, key, (admission.epoch, admission.since_tick), 0)
+        shard.admit(id, key, (admission.epoch, admission.since_tick))
     }
 
     #[inline]
@@ -296,7 +286,7 @@ impl Windows {
             let open_us = self.shards[at].open_tick() * TICK_US;
             let state = self.shards[at].key_mut(index);
             if judge_burst(requests, errors, &self.tuning.detection).fires {
-                state.watched = self.tuning.detection.watch();
+                state.watched = true;
                 let seen = Observation::Errors { at_us: now.now_us, open_us, requests, errors };
                 said.push((id, (seen, Arc::clone(&state.key))));
             }

@@ -16,6 +16,7 @@ use crate::restore::Heads;
 use evenkeel_dataflows::{Changes, State, Tuning};
 use evenkeel_schemas::{Binding, Dataset, Topic};
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -101,10 +102,33 @@ pub(super) fn replay(args: ReplayArgs, open: OpenStore, json: bool) -> Result<En
     };
     let mut source = KafkaSource::new(connection, &Topic::ALL);
     let report = compute(&mut source, &bindings, &config.tuning, &args, each)?;
-    let differs = args.check && args.to.is_none() && state.into_records() != committed.state;
-    let state_difference = differs.then(|| "the newest state is not what was committed".to_owned());
+    let state_difference = match args.check && args.to.is_none() {
+        true => state_difference(state.into_records(), committed.state),
+        false => None,
+    };
     Ok(tell(&report, check.and_then(replay::Check::finish).or(state_difference), &args, json))
 }
+
+/// The first key whose newest value was computed otherwise than committed, if there is one.
+fn state_difference(computed: Vec<(Vec<u8>, Vec<u8>)>, committed: Vec<(Vec<u8>, Vec<u8>)>) -> Option<String> {
+    let (computed, committed) = (BTreeMap::from_iter(computed), BTreeMap::from_iter(committed));
+    let keys = computed.keys().chain(committed.keys()).collect::<BTreeSet<_>>();
+    let differ = keys.into_iter().filter(|key| computed.get(*key) != committed.get(*key)).collect::<Vec<_>>();
+    let first = differ.first()?;
+    let value = |state: &BTreeMap<Vec<u8>, Vec<u8>>| {
+        state
+            .get(*first)
+            .map_or("nothing".to_owned(), |value| value[..value.len().min(MOST_SHOWN)].escape_ascii().to_string())
+    };
+    let (is, was) = (value(&computed), value(&committed));
+    let (count, key) = (differ.len(), first.escape_ascii());
+    Some(format!(
+        "the newest state of {count} keys is not what was committed; first {key}: computed {is}, committed {was}"
+    ))
+}
+
+/// Bytes of a value that differs which are shown.
+const MOST_SHOWN: usize = 2000;
 
 /// A replay, and the seconds it took.
 fn compute(

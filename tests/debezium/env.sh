@@ -28,10 +28,7 @@ as_postgres() {
   fi
 }
 
-# True if the pid file names a live process whose command line has this word, and not a stranger that got its number.
-alive() {
-  [ -s "$1" ] && tr '\0' '\n' 2>/dev/null <"/proc/$(head -n 1 "$1")/cmdline" | grep -qxF "$2"
-}
+. "$(dirname "${BASH_SOURCE[0]}")/../kafka/jvm.sh"
 
 connect_alive() { alive "$connect_pid_file" "$DEBEZIUM_DATA/worker.properties"; }
 postgres_alive() { alive "$postgres_pid_file" "$postgres_data"; }

@@ -8,20 +8,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/env.sh"
 say() { echo "debezium: $*" >&2; }
 
-fetch_jars() {
-  local attempt plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
-  for attempt in 1 2 3 4; do
-    say "fetching the jars from Maven Central, attempt $attempt"
-    if mvn -B -q -ntp -f "$here/pom.xml" "$plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$jars" >&2; then
-      touch "$jars/complete"
-      return
-    fi
-    sleep $((attempt * 5))
-  done
-  say "Maven Central gave no jars; is the network there, and mvn's settings right?"
-  return 1
-}
-
 start_postgres() {
   local initdb pg_ctl
   initdb=$(postgres_program initdb) pg_ctl=$(postgres_program pg_ctl)
@@ -79,7 +65,7 @@ END
 }
 
 start_connect() {
-  [ -e "$jars/complete" ] || fetch_jars
+  [ -e "$jars/complete" ] || fetch_jars "$here/pom.xml" "$jars"
   configure
   : >"$DEBEZIUM_DATA/connect.log"
   setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=info -cp "$jars/*" \

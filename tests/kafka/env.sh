@@ -11,8 +11,6 @@ KAFKA_DATA=${KAFKA_DATA:-$kafka_cache/kafka-$KAFKA_PORT}
 KAFKA_DATA=$(realpath -m "$KAFKA_DATA")
 kafka_pid_file=$KAFKA_DATA/kafka.pid
 
-# True if the pid file names a live process that runs this broker's own configuration, and not a stranger that got its number.
-kafka_alive() {
-  [ -s "$kafka_pid_file" ] &&
-    tr '\0' '\n' 2>/dev/null <"/proc/$(cat "$kafka_pid_file")/cmdline" | grep -qxF "$KAFKA_DATA/server.properties"
-}
+. "$(dirname "${BASH_SOURCE[0]}")/jvm.sh"
+
+kafka_alive() { alive "$kafka_pid_file" "$KAFKA_DATA/server.properties"; }

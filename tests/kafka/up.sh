@@ -7,20 +7,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 [ "${1:-}" != --pid-file ] || { echo "$kafka_pid_file"; exit; }
 say() { echo "kafka: $*" >&2; }
 
-fetch_jars() {
-  local attempt plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
-  for attempt in 1 2 3 4; do
-    say "fetching the jars from Maven Central, attempt $attempt"
-    if mvn -B -q -ntp -f "$here/pom.xml" "$plugin:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$jars" >&2; then
-      touch "$jars/complete"
-      return
-    fi
-    sleep $((attempt * 5))
-  done
-  say "Maven Central gave no jars; is the network there, and mvn's settings right?"
-  return 1
-}
-
 configure() {
   local controller=127.0.0.1:$((KAFKA_PORT + 1))
   cat "$here/server.properties" - >"$KAFKA_DATA/server.properties" <<END
@@ -47,7 +33,7 @@ launch() {
 jars=$kafka_cache/kafka-jars-$(sha256sum <"$here/pom.xml" | head -c 12)
 mkdir -p "$KAFKA_DATA" "$jars"
 exec 9>"$jars/lock" && flock 9 # two callers at once: the second finds what the first made
-[ -e "$jars/complete" ] || fetch_jars
+[ -e "$jars/complete" ] || fetch_jars "$here/pom.xml" "$jars"
 if ! kafka_alive; then
   configure
   launch

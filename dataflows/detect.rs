@@ -46,7 +46,7 @@ pub(crate) struct Latches {
     /// It is silent, and that is no result yet.
     #[serde(default)]
     silent: Option<Silent>,
-    /// When the key was last observed, µs; kept only while something fires.
+    /// When its requests were last observed, µs; kept only while something fires.
     seen_us: Option<i64>,
 }
 
@@ -135,6 +135,9 @@ impl Machine for Detect {
 
     fn hear(&self, _id: &KeyId, state: &mut Latches, (input, key): Self::Input, now: Moment, news: &mut Vec<News>) {
         let said = &mut Vec::new();
+        // A minute without requests is spoken of, too.
+        let is_traffic =
+            matches!(input, Observation::Errors { .. } | Observation::Mended { .. } | Observation::Tick(_));
         match input {
             Observation::Admitted | Observation::Minute(_) => {}
             Observation::Errors { at_us, open_us, requests, errors } => {
@@ -155,7 +158,8 @@ impl Machine for Detect {
                 state.silent = None;
             }
         }
-        state.seen_us = state.fires().then_some(now.now_us);
+        let seen_us = if is_traffic { Some(now.now_us) } else { state.seen_us };
+        state.seen_us = seen_us.filter(|_| state.fires());
         state.burst_us = state.burst_us.filter(|_| state.burst.said().is_some());
         news.extend(said.drain(..).map(News::Verdict));
     }

@@ -84,3 +84,13 @@ fn a_restart_in_a_silence_changes_nothing() {
     }
     assert_eq!(digest(&calm), digest(&run(&Tuning::default(), 4, 7, evenkeel_dataflows::Resume::default(), epochs)));
 }
+
+#[test]
+fn a_key_whose_requests_end_is_cleared_a_minute_after_the_last() {
+    let world = World { seconds: 200, ..world(|second, _| if second == 35 { vec![(900, true); 200] } else { vec![] }) };
+    let edges = edges(&world.run(1), Detector::ErrorBurst);
+    let [(fired, Decision::Fire, _), (cleared, Decision::Clear, reason)] = &edges[..] else { panic!("{edges:?}") };
+    assert!((35..=36).contains(fired) && reason == "no_traffic", "{edges:?}");
+    // The ten seconds that the shortest window still shows them, the minute, and a tick.
+    assert!((96..=108).contains(cleared), "{edges:?}");
+}

@@ -1,6 +1,7 @@
 //! What one epoch costs from its close to its changes, on one worker, with 1,000 keys counted every millisecond: one with
 //! nothing in it, one with a hundred requests, one with ten errors of a new service, which open its circuit. Once without
-//! a pause between epochs, and once with one, in which caches and the processor fall asleep.
+//! a pause between epochs, once with one in which the worker sleeps, as it does in service, and once with one in which it
+//! stays awake: the difference is what sleeping costs.
 
 mod common;
 
@@ -18,8 +19,8 @@ struct Epochs {
     epoch: u64,
     offset: u64,
     sent: u64,
-    /// How long the worker sleeps between epochs.
-    rest: Duration,
+    /// How long the worker waits between epochs, and whether it sleeps meanwhile.
+    rest: (Duration, bool),
 }
 
 impl Epochs {
@@ -34,7 +35,15 @@ impl Epochs {
             batch.push(self.offset, self.now_us(), &[], payload);
             self.offset += 1;
         }
-        std::thread::sleep(self.rest);
+        match self.rest {
+            (rest, true) => std::thread::sleep(rest),
+            (rest, false) => {
+                let since = Instant::now();
+                while since.elapsed() < rest {
+                    std::hint::spin_loop();
+                }
+            }
+        }
         let started = Instant::now();
         if !batch.is_empty() {
             self.engine.push(batch).expect("the workers live");
@@ -74,12 +83,13 @@ impl Epochs {
 
 fn main() {
     let options = Options::from_args();
-    for rest in [Duration::ZERO, Duration::from_micros(700)] {
+    let rest = Duration::from_micros(700);
+    for rest in [(Duration::ZERO, false), (rest, true), (rest, false)] {
         measure(options, rest);
     }
 }
 
-fn measure(options: Options, rest: Duration) {
+fn measure(options: Options, rest: (Duration, bool)) {
     let engine = Engine::new(&Tuning::default(), 1, Resume::default());
     let mut epochs =
         Epochs { engine, requests: Requests::new(1_000, (Format::Json, 1)), epoch: 0, offset: 0, sent: 0, rest };
@@ -103,7 +113,8 @@ fn measure(options: Options, rest: Duration) {
         options.report(
             "epoch",
             &[
-                ("rest_us", Value::from(rest.as_micros() as u64)),
+                ("rest_us", Value::from(rest.0.as_micros() as u64)),
+                ("asleep", Value::from(rest.1)),
                 ("holds", Value::from(kind)),
                 ("p10_us", at(0.1)),
                 ("p50_us", at(0.5)),

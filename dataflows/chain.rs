@@ -110,15 +110,14 @@ impl Draft {
         Self { rank, at: None, ts_us, entity, op, event_type, table, actor: ACTOR.to_owned(), payload: what.1 }
     }
 
-    /// The entry of a verdict; one that only says why nothing was said is no decision.
-    pub fn of_verdict(verdict: &Verdict) -> Option<Self> {
+    /// The entry of a verdict, said as `output`; one that only says why nothing was said is no decision.
+    pub fn of_verdict(verdict: &Verdict, output: &Output) -> Option<Self> {
         let op = match verdict.decision {
             Decision::Fire => "fire",
             Decision::Clear => "clear",
             Decision::Hold => return None,
         };
-        let what = (Dataset::Verdicts, json(verdict));
-        Some(Self::decided(4, verdict.at_us, verdict.key.to_json(), op, "verdict", what))
+        Some(Self::decided(4, verdict.at_us, verdict.key.to_json(), op, "verdict", said(output)))
     }
 
     /// The entry of a policy that was heard: it holds from now on, or `refused` says why not.
@@ -157,22 +156,20 @@ impl Draft {
         Self::decided(3, now_us, glass.service.clone(), op, "break_glass", what)
     }
 
-    /// The entry of an incident.
-    pub fn of_incident(incident: &Incident) -> Self {
+    /// The entry of an incident, said as `output`.
+    pub fn of_incident(incident: &Incident, output: &Output) -> Self {
         let op = match incident.state {
             IncidentState::Open => "open",
             IncidentState::Update => "update",
             IncidentState::Resolved => "resolved",
         };
-        let what = (Dataset::Incidents, json(incident));
-        Self::decided(5, incident.at_us, incident.incident_id.clone(), op, "incident", what)
+        Self::decided(5, incident.at_us, incident.incident_id.clone(), op, "incident", said(output))
     }
 
-    /// The entry of a command.
-    pub fn of_command(command: &Command) -> Self {
+    /// The entry of a command, said as `output`.
+    pub fn of_command(command: &Command, output: &Output) -> Self {
         let op = command.kind.name();
-        let what = (Dataset::Commands, json(command));
-        Self::decided(6, command.at_us, command.command_id.clone(), op, "command", what)
+        Self::decided(6, command.at_us, command.command_id.clone(), op, "command", said(output))
     }
 
     /// What the state keeps of it: evenkeel's own configuration, for its next start.
@@ -186,6 +183,11 @@ impl Draft {
         let Self { ts_us, event_type, table, op, actor, entity, payload, .. } = self;
         Entry { partition: 0, epoch, seq: 0, ts_us, event_type, table, op, actor, entity, payload }
     }
+}
+
+/// What an output says, to be audited byte for byte.
+fn said(output: &Output) -> (Dataset, Vec<u8>) {
+    (output.dataset, output.value.clone())
 }
 
 /// Chains what came in and what was decided; says nothing else.

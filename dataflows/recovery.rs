@@ -17,7 +17,7 @@ use crate::rules::Rules;
 use crate::state::output;
 use crate::topology::{Seen, Topology};
 use crate::worker::Start;
-use evenkeel_schemas::{Coordinates, Dataset, Dimension, Outcome, Verdict};
+use evenkeel_schemas::{Coordinates, Dataset, Dimension, Incident, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
@@ -168,8 +168,11 @@ impl Services {
         // Who judges heard the policies of this epoch before.
         let (epoch, policy) = (now.epoch.0, self.commands.machine.rules.version());
         verdicts.iter_mut().for_each(|it| (it.epoch, it.policy) = (epoch, policy));
-        put.extend(verdicts.iter().map(|it| output(Dataset::Verdicts, it.key.to_json(), it)));
-        drafts.extend(verdicts.iter().filter_map(Draft::of_verdict));
+        for verdict in &verdicts {
+            let said = output(Dataset::Verdicts, verdict.key.to_json(), verdict);
+            drafts.extend(Draft::of_verdict(verdict, &said));
+            put.push(said);
+        }
 
         let roster = &self.commands.machine.rules.tuning().roster;
         let decided = orders.iter().filter_map(|order| Word::ordered(order, roster));
@@ -181,8 +184,7 @@ impl Services {
 
         let news = IncidentNews { situations, touched, topology: &self.topology, known: &self.known };
         let said = self.incidents.step(now, news, put);
-        put.extend(said.incidents.iter().map(|it| output(Dataset::Incidents, it.incident_id.clone(), it)));
-        drafts.extend(said.incidents.iter().map(Draft::of_incident));
+        said.incidents.iter().for_each(|incident| say_incident(incident, drafts, put));
         words.extend(said.words);
 
         let mut all = Vec::new();
@@ -190,8 +192,9 @@ impl Services {
         for said in &all {
             match said {
                 Said::Command(it) => {
-                    put.push(output(Dataset::Commands, it.command_id.clone(), it));
-                    drafts.push(Draft::of_command(it));
+                    let said = output(Dataset::Commands, it.command_id.clone(), it);
+                    drafts.push(Draft::of_command(it, &said));
+                    put.push(said);
                 }
                 Said::Refused(it) => drafts.push(Draft::of_refused_word(it, now.now_us)),
             }
@@ -225,11 +228,16 @@ impl Services {
         }
         if self.keeps {
             for glass in &glasses {
-                let incident = glass.incident(now.now_us);
-                put.push(output(Dataset::Incidents, incident.incident_id.clone(), &incident));
-                drafts.extend([Draft::of_glass(glass, now.now_us), Draft::of_incident(&incident)]);
+                drafts.push(Draft::of_glass(glass, now.now_us));
+                say_incident(&glass.incident(now.now_us), drafts, put);
             }
             put.extend((*policy != before).then(|| policy.kept()));
         }
     }
+}
+
+fn say_incident(incident: &Incident, drafts: &mut Vec<Draft>, put: &mut Vec<Output>) {
+    let said = output(Dataset::Incidents, incident.incident_id.clone(), incident);
+    drafts.push(Draft::of_incident(incident, &said));
+    put.push(said);
 }

@@ -277,21 +277,8 @@ impl Tuning {
 
     /// The first tick that is still open in a shard at `now_us`.
     pub fn open_tick(&self, shard: u64, now_us: i64) -> i64 {
-        now_us.saturating_sub(self.delay_us(shard)).div_euclid(TICK_US)
-    }
-
-    /// The first present after `now_us` in which a shard closes a tick, µs.
-    pub fn next_close_us(&self, now_us: i64) -> i64 {
-        let closes_us = |shard: u64| {
-            let next = self.open_tick(shard, now_us).saturating_add(1).saturating_mul(TICK_US);
-            next.saturating_add(self.delay_us(shard))
-        };
-        (0..SHARDS).map(closes_us).min().unwrap_or(i64::MAX)
-    }
-
-    /// How long after its end a tick stays open in a shard, µs.
-    fn delay_us(&self, shard: u64) -> i64 {
-        self.grace_ms * 1000 + shard as i64 * SHARD_DELAY_US
+        let grace_us = self.grace_ms * 1000 + shard as i64 * SHARD_DELAY_US;
+        now_us.saturating_sub(grace_us).div_euclid(TICK_US)
     }
 
     /// The first tick that is still open in any shard at `now_us`.

@@ -62,6 +62,10 @@ fn work(options: &Options) -> Result<(), String> {
     let scenarios = SCENARIOS.iter().filter(asked).collect::<Vec<_>>();
     let jobs =
         scenarios.iter().enumerate().flat_map(|(index, it)| options.seeds(it.is_long).map(move |seed| (index, seed)));
+    // Before minutes of work, not after.
+    if let Some(directory) = &options.out {
+        std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
     let ledger = options.data.as_deref().map(log).transpose().map_err(|error| error.to_string())?;
     let done = all(&scenarios, &jobs.collect::<Vec<_>>(), options.threads, ledger);
     let mut rows = Vec::new();

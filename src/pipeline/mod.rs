@@ -7,9 +7,7 @@
 //! # Decision
 //! An epoch closes a millisecond after its first record, but not while [`Pace::in_flight`] epochs wait for the workers:
 //! so it lasts a millisecond when there is little to do and as long as a turn takes when there is much, up to
-//! [`Pace::longest`]. One that holds an error closes as soon as the workers have nothing else to do, and leaves the ticks
-//! that are due to the next one: what they bring would be most of its work. Without records one closes every
-//! [`Pace::idle`]: silence must have consequences too.
+//! [`Pace::longest`]. One that holds an error closes as soon as the workers have nothing else to do. Without records one closes every [`Pace::idle`]: silence must have consequences too.
 //!
 //! An epoch spans at most [`Pace::span`] of the log's own time; what came in later waits for the next one. Events are
 //! judged against the present at the start of their epoch: if the backlog of an outage were one epoch, most of it would
@@ -206,10 +204,7 @@ impl<S: Source, C: Committer, K: Clock> Pipeline<S, C, K> {
             turn.records = self.poll()?;
             self.fill()?;
         }
-        let mut now_us = self.present.at_us(self.clock.now_us(), &self.outlook());
-        if self.engine.is_urgent() {
-            now_us = self.present.hasten(now_us, &self.tuning);
-        }
+        let now_us = self.present.at_us(self.clock.now_us(), &self.outlook());
         // What waits cannot come into the open epoch: close it as soon as that brings the present on.
         let holds_back = (!self.backlog.is_empty() || self.others.wait()) && now_us > self.present.now_us();
         let behind = self.engine.in_flight() >= self.pace.in_flight;

@@ -103,13 +103,6 @@ impl Present {
         self.now_us.max(log_us.min(wall_us))
     }
 
-    /// The present in which an epoch that is urgent closes, if it may be `now_us`: just before the next tick closes, unless
-    /// that brings it nowhere, so that a tick waits for one such epoch at most.
-    pub fn hasten(&self, now_us: i64, tuning: &Tuning) -> i64 {
-        let before_us = tuning.next_close_us(self.now_us) - 1;
-        if before_us > self.now_us { now_us.min(before_us) } else { now_us }
-    }
-
     /// Partitions whose next records the present must not pass; none of theirs wait.
     fn waited_for<'a>(&'a self, backlog: &'a Backlog) -> impl Iterator<Item = &'a Partition> {
         let lagging = self.lagging.iter().filter(|(_, since)| !backlog.is_full() && since.elapsed() < PATIENCE);
@@ -162,7 +155,6 @@ impl ResumePoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_dataflows::SHARDS;
     use evenkeel_schemas::Topic;
 
     fn at_us(present: &Present, wall_us: i64, backlog: &Backlog) -> i64 {
@@ -181,20 +173,6 @@ mod tests {
         assert_eq!(at_us(&present, 700, &Backlog::default()), 300);
         present.away = present.away.and_then(|away| away.checked_sub(SETTLES_WITHIN + Duration::from_millis(1)));
         assert_eq!(at_us(&present, 800, &Backlog::default()), 800, "they are long back");
-    }
-
-    #[test]
-    fn a_tick_waits_for_one_urgent_epoch() {
-        let (tuning, begin_us) = (Tuning::default(), 1_767_225_600_000_000);
-        let close_us = tuning.next_close_us(begin_us);
-        let closed = |now_us| (0..SHARDS).map(|shard| tuning.open_tick(shard, now_us)).sum::<i64>();
-        assert_eq!(closed(close_us - 1), closed(begin_us));
-        assert_eq!(closed(close_us), closed(begin_us) + 1);
-        let mut present = Present::new(close_us - 800);
-        assert_eq!(present.hasten(close_us - 100, &tuning), close_us - 100, "no tick is due");
-        assert_eq!(present.hasten(close_us + 200, &tuning), close_us - 1);
-        present.close(close_us - 1);
-        assert_eq!(present.hasten(close_us + 300, &tuning), close_us + 300);
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! L2: whatever a service does, and whenever it restarts, the same is said and kept as without the restart.
-
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 #[path = "common/world.rs"]
 mod world;
 
-use common::{Dice, EpochInput, START_US, assert_same, resume, run, seeds};
-use evenkeel_dataflows::{Batch, FUTURE_TOLERANCE_US, Resume, TICK_US, Tuning, documents_sha256};
+use common::{Dice, EpochInput, START_US, assert_same, resume, resume_epoch, run, seeds};
+use evenkeel_dataflows::{Batch, Resume, TICK_US, Tuning, documents_sha256};
 use evenkeel_schemas::{Binding, Control, Cut, Epoch, Partition, Topic};
-use world::World;
+use world::{World, order};
 
 /// How long a world lasts, s.
 const LASTS_S: i64 = 400;
@@ -27,24 +26,16 @@ struct Phase {
 
 /// Intervals that are excluded or in which nothing is to be said, and limits that change.
 fn orders(dice: &mut Dice) -> Vec<(i64, String)> {
-    let at_us = |second: i64| START_US + second * TICK_US;
     let interval = |dice: &mut Dice| {
         let (name, given) = (["maintenance", "exclude_from_baseline"][dice.below(2) as usize], dice.below(400) as i64);
         let (from, lasts) = (given - 100 + dice.below(150) as i64, 1 + dice.below(120) as i64);
-        let order = format!(
-            "{{\"order\":\"{name}\",\"by\":\"ann\",\"service\":\"s\",\"event_time_us\":{},\"from_us\":{},\"to_us\":{}}}",
-            at_us(given),
-            at_us(from),
-            at_us(from + lasts)
-        );
-        (given, order)
+        order(name, given, &(from..from + lasts))
     };
     let mut orders = (0..dice.below(3)).map(|_| interval(dice)).collect::<Vec<_>>();
     if dice.below(2) == 0 {
         let second = dice.below(LASTS_S as u64) as i64;
-        let settings =
-            ["{\"detection\":{\"burst_errors\":5,\"min_errors\":2}}", "{\"detection\":{\"persist\":5,\"of\":25}}"];
-        let (event_time_us, by, documents) = (at_us(second), "ann".to_owned(), "[]".to_owned());
+        let settings = [r#"{"detection":{"burst_errors":5,"min_errors":2}}"#, r#"{"detection":{"persist":5,"of":25}}"#];
+        let (event_time_us, by, documents) = (START_US + second * TICK_US, "ann".to_owned(), "[]".to_owned());
         let (sha256, settings) = (documents_sha256(&documents), settings[dice.below(2) as usize].to_owned());
         let order = Control::ApplyPolicy { event_time_us, by, version: 1, sha256, documents, settings };
         orders.push((second, serde_json::to_string(&order).unwrap()));
@@ -108,12 +99,10 @@ fn epochs(seed: u64) -> Vec<EpochInput> {
     epochs.extend(world.epochs());
     let late_per_cent = [0, 0, 5, 30][dice.below(4) as usize];
     delay(&mut epochs, |dice| if dice.below(100) < late_per_cent { 1 + dice.below(70) } else { 0 }, &mut dice);
-    let presents = epochs.iter().map(|epoch| epoch.binding.now_us).collect::<Vec<_>>();
-    for (number, epoch) in epochs.iter_mut().enumerate() {
-        epoch.binding.epoch = Epoch(number as u64);
-        let open_us = Tuning::default().oldest_open_tick(epoch.binding.now_us) * TICK_US - FUTURE_TOLERANCE_US;
-        let early = presents.iter().rposition(|now_us| *now_us <= open_us);
-        epoch.binding.resume = Epoch(early.unwrap_or(0) as u64);
+    for number in 0..epochs.len() {
+        let resume = resume_epoch(&Tuning::default(), epochs[number].binding.now_us, &epochs[..number]);
+        let binding = &mut epochs[number].binding;
+        (binding.epoch, binding.resume) = (Epoch(number as u64), resume);
     }
     epochs
 }

@@ -8,7 +8,7 @@ use common::{Dice, START_US, assert_same, digest, resume, run};
 use evenkeel_dataflows::detectors::{MissingLimits, MissingPolicy};
 use evenkeel_dataflows::{Changes, Detection, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{Decision, Detector, Dimension, Verdict};
-use world::{World, all_verdicts, calm};
+use world::{World, all_verdicts, calm, order};
 
 /// Fires and clears of a detector: minute, decision, reason.
 fn edges(changes: &[Changes], detector: Detector) -> Vec<(i64, Decision, String)> {
@@ -133,14 +133,10 @@ fn a_feed_that_falls_silent_is_what_was_said_of_it() {
 
 #[test]
 fn a_feed_is_not_missed_in_an_excluded_interval() {
-    let at = |second: i64| START_US + second * TICK_US;
-    let order = format!(
-        "{{\"order\":\"maintenance\",\"by\":\"ann\",\"service\":\"s\",\"event_time_us\":{},\"from_us\":{},\"to_us\":{}}}",
-        at(600),
-        at(21_600),
-        at(23_400)
-    );
-    let world = World { orders: vec![(600, order)], ..fallen_silent(Some(MissingPolicy::Alarm)) };
+    let world = World {
+        orders: vec![order("maintenance", 600, &(21_600..23_400))],
+        ..fallen_silent(Some(MissingPolicy::Alarm))
+    };
     assert_eq!(edges(&world.run(1), Detector::Signal), []);
 }
 

@@ -10,18 +10,7 @@ use evenkeel_dataflows::{Changes, TICK_US};
 use evenkeel_schemas::{Dataset, Decision, Detector, Verdict};
 use proptest::prelude::*;
 use std::ops::Range;
-use world::{World, calm, verdicts};
-
-fn order(name: &str, at: i64, interval: &Range<i64>) -> (i64, String) {
-    let us = |second: i64| START_US + second * TICK_US;
-    let order = format!(
-        "{{\"order\":\"{name}\",\"event_time_us\":{},\"by\":\"ann\",\"service\":\"s\",\"from_us\":{},\"to_us\":{}}}",
-        us(at),
-        us(interval.start),
-        us(interval.end)
-    );
-    (at, order)
-}
+use world::{World, calm, order, verdicts};
 
 fn widened(interval: &Range<i64>, slot_s: i64) -> Range<i64> {
     interval.start.div_euclid(slot_s) * slot_s..((interval.end - 1).div_euclid(slot_s) + 1) * slot_s

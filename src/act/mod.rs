@@ -1,7 +1,8 @@
 //! Acting: carries out committed commands, and says what came of them.
 //!
 //! A process of its own that follows the committed commands, with one [`Executor`]: [`haproxy`], [`envoy`], a [`webhook`],
-//! allow-listed [`scripts`], or [`kubernetes`]. Executors in other languages follow the topic themselves (`tests/executor.py`). Four steps, again and again:
+//! allow-listed [`scripts`], or [`kubernetes`]. Executors in other languages follow the topic themselves
+//! (`tests/executor.py`). Four steps, again and again:
 //! 1. *Hear*: commands that are `issued`, and the executor's to carry out, wait in the [`Book`].
 //! 2. *Act*: each that waits is refused, or carried out; while the executor cannot be reached it waits on until it expires.
 //! 3. *Store* what was read, the newest fence of everything that commands change and what came of each command.

@@ -102,11 +102,8 @@ pub(super) fn replay(args: ReplayArgs, open: OpenStore, json: bool) -> Result<En
     };
     let mut source = KafkaSource::new(connection, &Topic::ALL);
     let report = compute(&mut source, &bindings, &config.tuning, &args, each)?;
-    let state_difference = match args.check && args.to.is_none() {
-        true => state_difference(state.into_records(), committed.state),
-        false => None,
-    };
-    Ok(tell(&report, check.and_then(replay::Check::finish).or(state_difference), &args, json))
+    let compared = (args.check && args.to.is_none()).then(|| state_difference(state.into_records(), committed.state));
+    Ok(tell(&report, check.and_then(replay::Check::finish).or(compared.flatten()), &args, json))
 }
 
 /// The first key whose newest value was computed otherwise than committed, if there is one.

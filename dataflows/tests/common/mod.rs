@@ -74,13 +74,18 @@ impl Traffic {
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             upper.0.insert(batch.partition, batch.next_offset().unwrap());
         }
-        let open_us = tuning.oldest_open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
-        let early = self.epochs.iter().rev().find(|epoch| epoch.binding.now_us <= open_us);
-        let resume = early.map_or(Epoch(0), |epoch| epoch.binding.epoch);
+        let resume = resume_epoch(tuning, now_us, &self.epochs);
         let binding = Binding { epoch: Epoch(self.epochs.len() as u64), now_us, resume, upper: upper.clone() };
         let batches = batches.into_iter().filter(|batch| !batch.is_empty()).collect();
         self.epochs.push(EpochInput { binding, batches });
     }
+}
+
+/// From which of the epochs before one that closes at `now_us` a restart after it reads again.
+pub fn resume_epoch(tuning: &Tuning, now_us: i64, before: &[EpochInput]) -> Epoch {
+    let open_us = tuning.oldest_open_tick(now_us) * TICK_US - FUTURE_TOLERANCE_US;
+    let early = before.iter().rev().find(|epoch| epoch.binding.now_us <= open_us);
+    early.map_or(Epoch(0), |epoch| epoch.binding.epoch)
 }
 
 fn push(batch: &mut Batch, upper: &Cut, timestamp_us: i64, key: &[u8], payload: &[u8]) {

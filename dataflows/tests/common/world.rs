@@ -5,6 +5,7 @@
 use crate::common::{Dice, EpochInput, START_US, run};
 use evenkeel_dataflows::{Batch, Changes, Resume, TICK_US, Tuning};
 use evenkeel_schemas::{Binding, Cut, Dataset, Epoch, Partition, Topic, Verdict};
+use std::ops::Range;
 
 const REQUESTS: Partition = Partition { topic: Topic::Requests, partition: 0 };
 const TELEMETRY: Partition = Partition { topic: Topic::Telemetry, partition: 0 };
@@ -86,6 +87,18 @@ impl World {
     pub fn run(&self, workers: usize) -> Vec<Changes> {
         run(&self.tuning, workers, 500, Resume::default(), &self.epochs())
     }
+}
+
+/// An order about an interval of the service: when it is given, and what.
+pub fn order(name: &str, at: i64, interval: &Range<i64>) -> (i64, String) {
+    let us = |second: i64| START_US + second * TICK_US;
+    let order = format!(
+        "{{\"order\":\"{name}\",\"event_time_us\":{},\"by\":\"ann\",\"service\":\"s\",\"from_us\":{},\"to_us\":{}}}",
+        us(at),
+        us(interval.start),
+        us(interval.end)
+    );
+    (at, order)
 }
 
 /// All verdicts.
